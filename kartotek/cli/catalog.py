@@ -1,0 +1,147 @@
+"""`kartotek migrate`, `search` and `info`: the catalog from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import orjson
+import shapely
+
+from catalog.access import OPERATOR
+from catalog.search import Search, instant
+from catalog.store import Catalog
+from kartotek.cli import options
+from kartotek.errors import BadRequest
+from kartotek.storage import MARKER
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek migrate                     to the newest tables
+  kartotek migrate --to 0001           to a revision, also back
+  kartotek migrate --to base           remove all tables"""
+)
+@click.option("--to", "revision", default="head", show_default=True, metavar="REVISION", help="Revision of the tables.")
+@options.database
+def migrate(revision: str, database: str | None) -> None:
+    """Bring the database's tables to this version. An empty SQLite file gets them by itself."""
+    settings = options.load(database=database)
+    catalog = Catalog(settings.database)
+    try:
+        catalog.migrate(revision)
+    finally:
+        catalog.close()
+    click.echo(f"{settings.database}: tables at {revision}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek search --bbox 17.5,59.7,18.5,60.2 --datetime 2022-07-01T00:00:00Z/..
+  kartotek search --collections sentinel-2-l2a --limit 3 --json | jq .id"""
+)
+@click.option("--collections", metavar="ID,...", help="Of these collections.")
+@click.option("--ids", metavar="ID,...", help="Of these ids.")
+@click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
+@click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; one end may be '..'.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
+@options.json_option("Print one STAC item a line.")
+@options.database
+def search(
+    collections: str | None,
+    ids: str | None,
+    bbox: str | None,
+    period: str | None,
+    limit: int,
+    as_json: bool,
+    database: str | None,
+) -> None:
+    """Search the catalog, newest first: id, time and cloud share of each item."""
+    start, end = _period(period)
+    asked = Search(
+        collections=tuple(collections.split(",")) if collections else None,
+        ids=tuple(ids.split(",")) if ids else None,
+        area=_box(bbox),
+        start=start,
+        end=end,
+        limit=limit,
+    )
+    with options.opened(options.load(database=database)) as catalog:
+        for content in catalog.search(OPERATOR, asked).items:
+            if as_json:
+                click.echo(content)
+                continue
+            item = orjson.loads(content)
+            cloud = item["properties"].get("eo:cloud_cover")
+            share = "" if cloud is None else f"  {cloud:5.1f} % cloud"
+            click.echo(f"{item['id']}  {item['properties']['datetime']}{share}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek info                                                what the catalog holds
+  kartotek info sentinel-2-l2a/S2B_MSIL2A_...                  an item and its files
+  kartotek info --json sentinel-2-l2a/S2B_MSIL2A_... | jq .properties"""
+)
+@click.argument("item", required=False, metavar="[COLLECTION/ITEM]")
+@options.json_option("Print JSON.")
+@options.database
+@options.storage
+def info(item: str | None, as_json: bool, database: str | None, storage: str | None) -> None:
+    """Tell what the catalog holds, or all about one item."""
+    settings = options.load(database=database, storage=storage)
+    with options.opened(settings) as catalog:
+        if item is None:
+            _tell_all(catalog, settings.database, settings.storage, as_json=as_json)
+        else:
+            collection, _, name = item.partition("/")
+            if not name:
+                raise click.BadParameter(f"{item!r}: give COLLECTION/ITEM, as `kartotek convert` prints it")
+            _tell_item(catalog.item(OPERATOR, collection, name), as_json=as_json)
+
+
+def _tell_all(catalog: Catalog, database: str, storage: str, *, as_json: bool) -> None:
+    """Collections with their counts."""
+    counts = catalog.counts(OPERATOR)
+    if as_json:
+        click.echo(orjson.dumps({"database": database, "storage": storage, "items": counts}).decode())
+        return
+    click.echo(f"database  {database}\nstorage   {storage}")
+    for collection, count in counts.items():
+        click.echo(f"{count:9,} items in {collection}")
+
+
+def _tell_item(content: bytes, *, as_json: bool) -> None:
+    """One item."""
+    if as_json:
+        click.echo(content)
+        return
+    item: dict[str, Any] = orjson.loads(content)
+    click.echo(f"{item['id']}\n  bbox  {', '.join(f'{number:.4f}' for number in item['bbox'])}")
+    for name, value in item["properties"].items():
+        click.echo(f"  {name}  {value}")
+    for name, asset in item["assets"].items():
+        size = asset.get("file:size", 0)
+        click.echo(f"  {name:10} {size / 1e6:9.2f} MB  {asset['href'].removeprefix(MARKER)}")
+
+
+def _period(text: str | None) -> tuple[Any, Any]:
+    """(start, end) of --datetime."""
+    if text is None:
+        return None, None
+    first, slash, last = text.partition("/")
+    start = None if first in ("", "..") else instant(first)
+    return start, (start if not slash else None if last in ("", "..") else instant(last))
+
+
+def _box(text: str | None) -> shapely.Polygon | None:
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(number) for number in text.split(","))
+    except ValueError:
+        raise BadRequest(f"--bbox {text!r}: give west,south,east,north in degrees") from None
+    return shapely.box(west, south, east, north)

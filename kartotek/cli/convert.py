@@ -1,0 +1,150 @@
+"""`kartotek convert`: products to items."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from converters.convert import Progress as Report
+from converters.convert import Recipe
+from jobs.publish import Published
+from jobs.run import Failed, run
+from kartotek import grids
+from kartotek.cli import options
+from kartotek.storage import open_storage
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek convert S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400.SAFE
+  kartotek convert --json *.zip
+  kartotek convert --crs native S2A_MSIL1C_..._T56JMM_....zip      a product from elsewhere, in its own UTM zone
+  kartotek convert --allow-partial incomplete.SAFE                 what is there of it"""
+)
+@click.argument("products", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PRODUCT...")
+@click.option(
+    "--crs",
+    default=grids.NATIONAL,
+    show_default=True,
+    metavar="CODE",
+    help='CRS to write in; "native" keeps the product\'s own, any EPSG code warps.',
+)
+@click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
+@click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
+@options.json_option("Print one JSON object a product.")
+@options.database
+@options.storage
+@click.pass_context
+def convert(
+    context: click.Context,
+    products: tuple[Path, ...],
+    crs: str,
+    allow_partial: bool,
+    visual: bool,
+    as_json: bool,
+    database: str | None,
+    storage: str | None,
+) -> None:
+    """Convert products and publish them as STAC items.
+
+    PRODUCT is a .SAFE folder or a zip, with or without root folder. A product that can't be converted is named with the
+    reason, nothing of it is published, the others go on, and the command ends with exit status 1.
+    """
+    settings = options.load(database=database, storage=storage)
+    recipe = Recipe(crs=_code(crs), allow_partial=allow_partial, threads=min(4, os.cpu_count() or 1))
+    failures = 0
+    bars = _Bars(len(products), quiet=as_json or not sys.stderr.isatty())
+    with options.opened(settings) as catalog, bars:
+        outcomes = run(products, recipe, open_storage(settings.storage), catalog, visual=visual, progress=bars.product)
+        for path, outcome in zip(products, outcomes, strict=True):
+            failures += isinstance(outcome, Failed)
+            bars.done()
+            _say(path, outcome, as_json=as_json)
+    if failures:
+        if not as_json and len(products) > 1:
+            click.echo(f"{failures} of {len(products)} products could not be converted", err=True)
+        context.exit(1)
+
+
+def _code(crs: str) -> str:
+    """The CRS as an authority code."""
+    if crs == "native":
+        return crs
+    import pyproj
+
+    try:
+        found = pyproj.CRS.from_user_input(int(crs) if crs.isdigit() else crs)
+    except pyproj.exceptions.CRSError:
+        raise click.BadParameter(f'{crs!r} is no CRS that PROJ knows; give an EPSG code or "native"') from None
+    authority = found.to_authority()
+    if authority is None or authority[0] != "EPSG":
+        raise click.BadParameter(f"{crs!r} has no EPSG code, which a GeoTIFF needs")
+    return ":".join(authority)
+
+
+def _say(path: Path, outcome: Published | Failed, *, as_json: bool) -> None:
+    """One product's outcome: to standard output what became of it, to standard error what went wrong."""
+    if as_json:
+        click.echo(orjson.dumps({"product": str(path), **_as_json(outcome)}).decode())
+    elif isinstance(outcome, Failed):
+        click.echo(f"Error: {outcome.error}", err=True)
+    else:
+        click.echo(f"{outcome.collection}/{outcome.item}")
+        for note in outcome.notes:
+            click.echo(f"Warning: {path.name}: left out: {note}", err=True)
+
+
+def _as_json(outcome: Published | Failed) -> dict[str, Any]:
+    if isinstance(outcome, Failed):
+        return {"status": "failed", "error": type(outcome.error).__name__, "reason": str(outcome.error)}
+    return {"status": "published", **asdict(outcome)}
+
+
+class _Bars:
+    """A progress bar for all products and one for the product in hand, on standard error."""
+
+    def __init__(self, count: int, *, quiet: bool) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=quiet,
+            transient=True,
+        )
+        self._count = count
+        self._all = self._bars.add_task("products", total=count)
+        self._one: TaskID | None = None
+
+    def __enter__(self) -> _Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def product(self, path: Path) -> Report:
+        """What a product in hand reports to."""
+        task = self._one = self._bars.add_task(path.name[:60], total=1.0)
+
+        def report(what: str, share: float) -> None:
+            self._bars.update(task, completed=share, description=f"{path.name[:60]} {what}")
+
+        return report
+
+    def done(self) -> None:
+        """The product in hand is done with."""
+        if self._one is not None:
+            self._bars.remove_task(self._one)
+            self._one = None
+        self._bars.advance(self._all)

@@ -1,0 +1,85 @@
+"""Every error that kartotek raises on purpose.
+
+KartotekError
+├── ProductError            a product can't be converted; the message names it, and the file
+│   ├── UnknownProduct      no sensor recognises it
+│   ├── UnsupportedProduct  recognised, but of a kind that we don't convert
+│   ├── BrokenProduct       a file is missing, unreadable or contradicts the others
+│   ├── HostileProduct      an archive or a document made to do harm
+│   └── OutsideGrid         not where the national grid applies
+├── BadFile                 a file made by us fails its own check; never published
+├── StorageError            the storage can't be read or written
+│   ├── NotStored           nothing lies under that key
+│   └── Corrupted           what lies there is not what was written
+├── CatalogError            the database can't be used
+│   └── NotMigrated         its tables are not of this version
+├── NotFound                no such collection, item, file or tile, for this reader
+├── BadRequest              a search or a parameter that can't be answered as it stands
+└── BadSettings             a setting that can't work
+"""
+
+from __future__ import annotations
+
+
+class KartotekError(Exception):
+    """The root: catch it to catch everything that kartotek raises on purpose."""
+
+
+class ProductError(KartotekError):
+    """A product that can't be converted."""
+
+
+class UnknownProduct(ProductError):
+    """A path that no sensor recognises."""
+
+
+class UnsupportedProduct(ProductError):
+    """A product that a sensor recognises, of a kind that it doesn't convert."""
+
+
+class BrokenProduct(ProductError):
+    """A product with a file missing, unreadable, or at odds with its metadata."""
+
+
+class HostileProduct(ProductError):
+    """A product whose archive or metadata would do harm if it were unpacked or parsed."""
+
+
+class OutsideGrid(ProductError):
+    """A product that does not meet the area of use of the national grid."""
+
+
+class BadFile(KartotekError):
+    """A file written by kartotek that fails its own check."""
+
+
+class StorageError(KartotekError):
+    """A storage that can't be read or written."""
+
+
+class NotStored(StorageError):
+    """A key under which nothing lies."""
+
+
+class Corrupted(StorageError):
+    """A stored object whose bytes are not those that were written."""
+
+
+class CatalogError(KartotekError):
+    """A catalog database that can't be used."""
+
+
+class NotMigrated(CatalogError):
+    """A database whose tables are missing or of another version."""
+
+
+class NotFound(KartotekError):
+    """No such collection, item, file or tile, as far as this reader may know."""
+
+
+class BadRequest(KartotekError):
+    """A search or a parameter that can't be answered as it stands."""
+
+
+class BadSettings(KartotekError):
+    """A setting that can't work."""

@@ -1,0 +1,72 @@
+"""Footprints: polygons in longitude and latitude (WGS 84), as GeoJSON wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import antimeridian
+import shapely
+from shapely import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from kartotek import grids
+from kartotek.grids import Bounds
+
+DIGITS = 7
+"""Decimals of a degree that are kept: a centimetre."""
+
+
+def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
+    """The polygon of a ring given as latitude, longitude, latitude, longitude ... (as EXT_POS_LIST has it).
+
+    Rings of 3D positions (a third number that is 0) occur in old products and are read too. Raises ValueError where
+    there is no ring.
+
+    >>> from_positions([55, 12, 55, 13, 56, 13, 56, 12]).bounds
+    (12.0, 55.0, 13.0, 56.0)
+    """
+    step = 3 if len(positions) % 3 == 0 and not any(positions[2::3]) else 2
+    points = list(zip(positions[1::step], positions[0::step], strict=True))
+    if len(points) < 3:
+        raise ValueError(f"a ring needs three positions, found {len(points)}")
+    return valid(Polygon(points))
+
+
+def valid(footprint: BaseGeometry) -> Polygon | MultiPolygon:
+    """The footprint mended, cut at 180 degrees where it crosses, rounded to a centimetre and wound as GeoJSON says."""
+    west, _, east, _ = footprint.bounds
+    if west < -180 or east > 180 or east - west > 180:
+        footprint = shapely.geometry.shape(antimeridian.fix_shape(footprint.__geo_interface__))
+    mended = shapely.set_precision(shapely.make_valid(footprint), 10.0**-DIGITS)
+    areas = [part for part in shapely.get_parts(mended) if isinstance(part, Polygon) and not part.is_empty]
+    if isinstance(mended, MultiPolygon | Polygon):
+        kept: BaseGeometry = mended
+    else:
+        kept = shapely.union_all(areas)
+    oriented = shapely.orient_polygons(kept)
+    return oriented if isinstance(oriented, Polygon | MultiPolygon) else Polygon()
+
+
+def from_projected(area: BaseGeometry, crs: str, *, spacing: float = 5000.0) -> Polygon | MultiPolygon:
+    """An area in a projected CRS as a footprint.
+
+    Edges are broken every `spacing` units first: a straight line of 100 km in UTM bends by 400 m in degrees, one of
+    5 km by less than a metre.
+    """
+    dense = shapely.segmentize(area, spacing) if grids.is_metric(crs) else area
+    to_lonlat = grids.transformer(crs, "EPSG:4326")
+    moved = shapely.transform(dense, lambda x, y: to_lonlat.transform(x, y), interleaved=False)
+    return valid(moved)
+
+
+def to_projected(footprint: BaseGeometry, crs: str, *, spacing: float = 0.02) -> BaseGeometry:
+    """A footprint's outline in another CRS; edges are broken every `spacing` degrees first."""
+    from_lonlat = grids.transformer("EPSG:4326", crs)
+    return shapely.transform(
+        shapely.segmentize(footprint, spacing), lambda x, y: from_lonlat.transform(x, y), interleaved=False
+    )
+
+
+def box(bounds: Bounds) -> Polygon:
+    """The rectangle as a polygon."""
+    return shapely.box(bounds.left, bounds.bottom, bounds.right, bounds.top)

@@ -1,0 +1,207 @@
+"""Pixel grids: the national one of SWEREF 99 TM, and the tile matrix sets that maps are cut in.
+
+Pixel edges of the national grid lie on multiples of the pixel size from (0, 0) in EPSG:3006, and the corners of files
+on multiples of `SNAP` metres, so that the blocks of all scenes coincide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pyproj
+
+if TYPE_CHECKING:
+    from morecantile import TileMatrixSet
+
+NATIONAL = "EPSG:3006"
+"""SWEREF 99 TM; its axes are northing, easting, and we always carry easting first (pyproj's `always_xy`)."""
+
+BLOCK = 512
+"""Width and height in pixels of a block of our files."""
+
+SNAP = 20_480
+"""Metres between the possible corners of files in the national grid: 4 blocks of 10 m pixels, 2 of 20 m."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A rectangle in a CRS that is named beside it: left and right are eastings (or longitudes)."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """North-up square pixels in a CRS."""
+
+    crs: str
+    """Authority code, such as EPSG:3006."""
+    left: float
+    """Easting (or longitude) of the left edge of the first column."""
+    top: float
+    """Northing (or latitude) of the top edge of the first row."""
+    resolution: float
+    """Width and height of a pixel, in units of the CRS."""
+    columns: int
+    rows: int
+
+    @property
+    def bounds(self) -> Bounds:
+        """The outer edges of the pixels, in the grid's CRS."""
+        return Bounds(
+            self.left, self.top - self.rows * self.resolution, self.left + self.columns * self.resolution, self.top
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns), as NumPy and STAC's `proj:shape` say it."""
+        return self.rows, self.columns
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """The affine coefficients a b c d e f from (column, row) to the CRS, in rasterio's order.
+
+        >>> Grid(crs=NATIONAL, left=20480, top=40960, resolution=10, columns=2, rows=2).transform
+        (10, 0.0, 20480, 0.0, -10, 40960)
+        """
+        return (self.resolution, 0.0, self.left, 0.0, -self.resolution, self.top)
+
+    def coarser(self, level: int) -> Grid:
+        """This grid with pixels 2^level times as wide and high; rows and columns are rounded up."""
+        factor = 2**level
+        return Grid(
+            crs=self.crs,
+            left=self.left,
+            top=self.top,
+            resolution=self.resolution * factor,
+            columns=-(-self.columns // factor),
+            rows=-(-self.rows // factor),
+        )
+
+
+def levels(columns: int, rows: int) -> int:
+    """How many times a raster is halved until it fits one block.
+
+    >>> levels(10980, 10980), levels(512, 100), levels(513, 10)
+    (5, 0, 1)
+    """
+    return max(0, math.ceil(math.log2(max(columns, rows) / BLOCK)))
+
+
+def snapped(crs: str, resolution: float, bounds: Bounds) -> Grid:
+    """The grid of a file that holds `bounds`: its corner on the nation's block grid, padded to 2^levels pixels.
+
+    Where the resolution is no whole number of metres, or the CRS is geographic, the corner lies on a multiple of the
+    pixel size instead.
+
+    >>> grid = snapped(NATIONAL, 10, Bounds(300000, 6590220, 409800, 6700020))
+    >>> grid.left, grid.top, grid.columns % 32, grid.rows % 32
+    (286720, 6717440, 0, 0)
+    """
+    whole = float(resolution).is_integer() and is_metric(crs)
+    step: float = max(SNAP, BLOCK * int(resolution)) if whole else resolution
+    size: float = int(resolution) if whole else resolution
+    # A corner that is a multiple but for the last bit of a float must not move by a whole step.
+    left, top = math.floor(bounds.left / step + 1e-9) * step, math.ceil(bounds.top / step - 1e-9) * step
+    return padded(
+        Grid(
+            crs=crs,
+            left=left,
+            top=top,
+            resolution=size,
+            columns=max(1, math.ceil((bounds.right - left) / size - 1e-6)),
+            rows=max(1, math.ceil((top - bounds.bottom) / size - 1e-6)),
+        )
+    )
+
+
+def padded(grid: Grid) -> Grid:
+    """The grid with columns and rows added at the right and the bottom, to a multiple of 2^levels.
+
+    Readers derive an overview's pixel size from its count of pixels; without the padding it would be 20.0035 m.
+    """
+    unit = 2 ** levels(grid.columns, grid.rows)
+    return Grid(
+        crs=grid.crs,
+        left=grid.left,
+        top=grid.top,
+        resolution=grid.resolution,
+        columns=-(-grid.columns // unit) * unit,
+        rows=-(-grid.rows // unit) * unit,
+    )
+
+
+def aligned(grid: Grid) -> bool:
+    """Whether the pixel edges lie on multiples of the pixel size, so that copying needs no resampling."""
+    return (
+        all(abs(edge / grid.resolution - round(edge / grid.resolution)) < 1e-9 for edge in (grid.left, grid.top))
+        and float(grid.resolution).is_integer()
+    )
+
+
+@cache
+def is_metric(crs: str) -> bool:
+    """Whether the CRS is projected, in metres."""
+    found = pyproj.CRS.from_user_input(crs)
+    return found.is_projected and all(axis.unit_conversion_factor == 1.0 for axis in found.axis_info)
+
+
+@cache
+def same_pixels(crs: str, other: str) -> bool:
+    """Whether coordinates mean the same place in both, to less than a millimetre.
+
+    EPSG:32633 and EPSG:3006 share all projection parameters and differ by 0.12 mm at most (WGS 84 against GRS 80);
+    PROJ, as every tool, treats the datums' plate motion of 0.8 m as null.
+    """
+    return crs == other or {crs, other} == {"EPSG:32633", NATIONAL}
+
+
+@cache
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """The transformation between two CRS; easting or longitude first on both sides, whatever the CRS says."""
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
+@cache
+def national_area() -> Bounds:
+    """The area of use of EPSG:3006 in longitude and latitude, as pyproj gives it."""
+    area = pyproj.CRS.from_user_input(NATIONAL).area_of_use
+    if area is None:
+        raise RuntimeError("PROJ's database knows no area of use of EPSG:3006")
+    return Bounds(area.west, area.south, area.east, area.north)
+
+
+@cache
+def tile_matrix_sets() -> Mapping[str, TileMatrixSet]:
+    """The tile matrix sets that tiles are cut in, by id; adding one is adding an entry here."""
+    import morecantile
+
+    sweref = pyproj.CRS.from_user_input(NATIONAL)
+    national = morecantile.TileMatrixSet.custom(
+        extent=[-1_200_000, 8_500_000 - 4 * 256 * 4096, -1_200_000 + 4 * 256 * 4096, 8_500_000],
+        crs=sweref,
+        minzoom=0,
+        maxzoom=13,
+        matrix_scale=[4, 4],
+        id="SWEREF99TM",
+        title="SWEREF 99 TM, as the tile services of Lantmäteriet",
+    )
+    native = morecantile.TileMatrixSet.custom(
+        extent=[0, 7_864_320 - 2 * 512 * 2560, 512 * 2560, 7_864_320],
+        crs=sweref,
+        tile_width=512,
+        tile_height=512,
+        minzoom=0,
+        maxzoom=8,
+        matrix_scale=[1, 2],
+        id="SWEREF99TM10",
+        title="SWEREF 99 TM, the pixels and blocks of kartotek's files",
+    )
+    return {str(tms.id): tms for tms in (morecantile.tms.get("WebMercatorQuad"), national, native)}

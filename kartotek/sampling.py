@@ -1,0 +1,126 @@
+"""Sampling a raster at places between its pixels: where each pixel of one grid falls in another, and what lies there.
+
+Conversion and tiles resample by these functions alone. A sampled pixel is valid where the source pixel that holds it is
+valid; a bilinear value weighs the valid ones of the four nearest pixel centres, as GDAL's warper does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kartotek import grids
+from kartotek.grids import Grid
+
+STEP = 16
+"""Pixels between exactly transformed control points. Between UTM zones the coordinates bend by less than 1e-4 pixels
+over that distance at 10 m, so that interpolating them moves no value by a digital number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Where the pixel centres of a target grid fall in a source grid, exact at every 16th pixel."""
+
+    columns: NDArray[np.float64]
+    """Source columns (0 is the left edge of the first pixel) at the control points."""
+    rows: NDArray[np.float64]
+    """Source rows (0 is the top edge of the first pixel) at the control points."""
+    target: Grid
+
+    @classmethod
+    def between(cls, target: Grid, source: Grid) -> Lattice:
+        """The lattice from a target grid into a source grid, through PROJ where their CRS differ."""
+        ends = [
+            np.append(np.arange(0, count, STEP), -(-count // STEP) * STEP) for count in (target.columns, target.rows)
+        ]
+        east = target.left + (ends[0] + 0.5) * target.resolution
+        north = target.top - (ends[1] + 0.5) * target.resolution
+        x, y = np.meshgrid(east, north)
+        if not grids.same_pixels(target.crs, source.crs):
+            x, y = grids.transformer(target.crs, source.crs).transform(x, y)
+        return cls((x - source.left) / source.resolution, (source.top - y) / source.resolution, target)
+
+    def expand(self, start: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(columns, rows) in the source of every pixel in the target's rows from start to stop."""
+        first, last = start // STEP, -(-stop // STEP)
+        wanted = np.arange(start, stop) - first * STEP
+        return (
+            _refine(self.columns[first : last + 1], wanted, self.target.columns),
+            _refine(self.rows[first : last + 1], wanted, self.target.columns),
+        )
+
+
+def _refine(points: NDArray[np.float64], rows: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
+    """Control points interpolated linearly to single pixels, first down, then across."""
+    whole, part = np.divmod(rows, STEP)
+    # The last wanted row may be a control point itself: its lower neighbour then weighs nothing.
+    below = np.minimum(whole + 1, len(points) - 1)
+    weight = (part / STEP)[:, None]
+    down = points[whole] * (1 - weight) + points[below] * weight
+    slope = np.diff(down, axis=1) / STEP
+    fine = down[:, :-1, None] + slope[:, :, None] * np.arange(STEP)
+    refined: NDArray[np.float64] = fine.reshape(len(rows), -1)[:, :columns]
+    return refined
+
+
+def nearest(
+    source: NDArray[Any], columns: NDArray[np.float64], rows: NDArray[np.float64], *, fill: float
+) -> NDArray[Any]:
+    """The pixels that hold the places; `fill` outside. `source` is (rows, columns)."""
+    i, j, inside = _holders(source.shape, columns, rows)
+    found = source[i, j]
+    found[~inside] = fill
+    return found
+
+
+def bilinear(
+    source: NDArray[Any],
+    columns: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    *,
+    nodata: float | None,
+    fill: float,
+) -> NDArray[Any]:
+    """Values between the four nearest pixel centres, of the source's type; `fill` where the holder has no data.
+
+    Pixels that are `nodata` or lie outside weigh nothing, and the weights of the others are raised to sum to one.
+    """
+    height, width = source.shape
+    i, j, inside = _holders(source.shape, columns, rows)
+    usable = inside if nodata is None else inside & (source[i, j] != nodata)
+    x, y = columns - 0.5, rows - 0.5
+    left, upper = np.floor(x), np.floor(y)
+    across, down = (x - left).astype(np.float32), (y - upper).astype(np.float32)
+    left, upper = left.astype(np.int32), upper.astype(np.int32)
+    total = np.zeros(columns.shape, np.float32)
+    weights = np.zeros(columns.shape, np.float32)
+    flat = source.reshape(-1)
+    for dy, weight_y in ((0, 1 - down), (1, down)):
+        for dx, weight_x in ((0, 1 - across), (1, across)):
+            r, c = upper + dy, left + dx
+            value = flat[np.clip(r, 0, height - 1) * width + np.clip(c, 0, width - 1)]
+            weight = weight_x * weight_y
+            weight[(r < 0) | (r >= height) | (c < 0) | (c >= width)] = 0
+            if nodata is not None:
+                weight[value == nodata] = 0
+            total += weight * value
+            weights += weight
+    total /= np.maximum(weights, np.float32(1e-6))
+    if np.issubdtype(source.dtype, np.integer):
+        total = np.floor(total + np.float32(0.5))
+    found = total.astype(source.dtype)
+    found[~usable] = fill
+    return found
+
+
+def _holders(
+    shape: tuple[int, ...], columns: NDArray[np.float64], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """Row and column of the pixel that holds each place, and whether there is one."""
+    with np.errstate(invalid="ignore"):
+        inside = (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
+        i, j = np.where(inside, rows, 0).astype(np.int32), np.where(inside, columns, 0).astype(np.int32)
+    return i, j, inside

@@ -1,0 +1,54 @@
+"""The settings, from the environment (KARTOTEK_*), made by the caller and passed in."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kartotek.errors import BadSettings
+
+
+class Settings(BaseSettings):
+    """What the command line and the server need to know of where they run."""
+
+    model_config = SettingsConfigDict(env_prefix="KARTOTEK_", extra="ignore", frozen=True)
+
+    database: str = "sqlite:///kartotek.db"
+    """SQLAlchemy URL of the catalog."""
+    storage: str = "kartotek-store"
+    """Folder that holds the files."""
+    url: str | None = None
+    """Public root of all links; unset: the address that `serve` listens on. Never taken from the Host header."""
+    files_url: str | None = None
+    """Public root of files; unset: `url` + /files."""
+    host: str = "127.0.0.1"
+    """Address that `serve` listens on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port that `serve` listens on; 0 lets the system choose."""
+    title: str = "kartotek"
+    """Title of the landing page."""
+    cache_mb: int = Field(default=256, ge=16)
+    """Memory for decoded blocks of COGs, in MB."""
+
+    @property
+    def root(self) -> str:
+        """The public root of all links, without a slash at its end."""
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def files_root(self) -> str:
+        """The public root of files, without a slash at its end."""
+        return (self.files_url or f"{self.root}/files").rstrip("/")
+
+
+def load(**given: object) -> Settings:
+    """The settings of this process: what is given here before the environment.
+
+    Raises BadSettings with the name of the setting and what would do.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise BadSettings(f"KARTOTEK_{name}: {first['msg']} (found {first['input']!r})") from None

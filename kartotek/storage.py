@@ -1,0 +1,146 @@
+"""Where files lie: objects under keys, written once, read back, in whole or in part.
+
+A key is a relative path of letters, digits, dots, hyphens and underscores. Keys carry the SHA-256 of what lies under
+them, so that an object never changes and may be cached for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from kartotek.errors import BadSettings, NotStored, StorageError
+
+MARKER = "storage:///"
+"""What an asset's href starts with at rest; a key follows. It becomes the public root of files on the way out."""
+
+_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_CHUNK = 1 << 20
+
+
+class Storage(Protocol):
+    """What conversion, catalog and server need of a storage."""
+
+    def create(self, key: str, source: Path) -> None:
+        """Store a file's bytes durably under a key; nothing happens where the key is taken already."""
+        ...
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes from `start` on; fewer than `length` at the end. Raises NotStored."""
+        ...
+
+    def size(self, key: str) -> int:
+        """Bytes under a key. Raises NotStored."""
+        ...
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys that start with a prefix, in order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove what lies under a key, if anything does."""
+        ...
+
+
+class FolderStorage:
+    """Files in a folder; a file appears under its name when all of it is on the disk, and not before."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def create(self, key: str, source: Path) -> None:
+        """Write under a temporary name, flush to the disk, and give it its name."""
+        path = self._path(key)
+        if path.exists():
+            return
+        self._make_folder(path.parent)
+        temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.part")
+        try:
+            with source.open("rb") as given, temporary.open("xb") as file:
+                while chunk := given.read(_CHUNK):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise StorageError(f"{self.root}: can't write {key}: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a file by pread, so that threads don't disturb each other."""
+        try:
+            with self._path(key).open("rb") as file:
+                file.seek(start)
+                return file.read() if length is None else file.read(length)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotStored(f"{key}: no such file in {self.root.name}") from None
+        except OSError as error:
+            raise StorageError(f"{self.root}: can't read {key}: {error.strerror}") from error
+
+    def size(self, key: str) -> int:
+        """The file's size."""
+        path = self._path(key)
+        if not path.is_file():
+            raise NotStored(f"{key}: no such file in {self.root.name}")
+        return path.stat().st_size
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys that start with a prefix; files that are being written are none."""
+        found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+        yield from sorted(key for key in found if key.startswith(prefix) and _KEY.fullmatch(key))
+
+    def delete(self, key: str) -> None:
+        """Remove the file."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key) or len(key) > 900:
+            raise NotStored(f"{key[:100]!r}: not a key")
+        return self.root / key
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it, each one's name flushed to the disk."""
+        new = []
+        while not folder.exists():
+            new.append(folder)
+            folder = folder.parent
+        for made in reversed(new):
+            try:
+                made.mkdir(exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{self.root}: can't make the folder {made.name}: {error.strerror}") from error
+            _sync_folder(made.parent)
+
+
+def digest(storage: Storage, key: str) -> tuple[str, int]:
+    """(SHA-256 in hexadecimal, size) of what lies under a key, read back in pieces."""
+    found, position = hashlib.sha256(), 0
+    while piece := storage.read(key, position, 8 * _CHUNK):
+        found.update(piece)
+        position += len(piece)
+    return found.hexdigest(), position
+
+
+def open_storage(place: str) -> Storage:
+    """The storage that a setting names: a folder."""
+    if "://" in place:
+        raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no folder; this version stores files in a folder")
+    return FolderStorage(Path(place))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
