@@ -1,0 +1,1 @@
+"""STAC items in a database: bytes in, bytes out."""

@@ -1,0 +1,81 @@
+"""The tables: collections, items, and the counts of their index squares.
+
+A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
+item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from catalog.dialects import Footprint, Instant
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the column is called INTEGER.
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("private", Boolean, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("pk", _Key, primary_key=True, autoincrement=True),
+    Column("collection", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("footprint", Footprint, nullable=False),
+    Column("datetime", Instant, nullable=False),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("platform", Text),
+    Column("cloud_cover", Float),
+    Column("content", LargeBinary, nullable=False),
+    UniqueConstraint("collection", "id"),
+)
+"""`datetime` is what items are sorted by; `start` and `end` are what they are searched by, equal for most."""
+
+# Newest first, the order in which pages are walked; the tie-breakers make it total.
+Index("ix_items_newest", items.c.datetime.desc(), items.c.collection, items.c.id)
+Index("ix_items_id", items.c.id)
+
+squares = Table(
+    "squares",
+    metadata,
+    Column("item", _Key, ForeignKey("items.pk", ondelete="CASCADE"), primary_key=True),
+    Column("east", Integer, primary_key=True, autoincrement=False),
+    Column("north", Integer, primary_key=True, autoincrement=False),
+    Column("valid", Integer, nullable=False),
+    Column("clear", Integer),
+    Column("classes", JSON, nullable=False),
+    Column("indices", JSON, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Index("ix_squares_place", "east", "north"),
+)
+"""Counts per 5 km square of an item; `east` and `north` are metres in EPSG:3006."""

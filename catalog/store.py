@@ -1,0 +1,230 @@
+"""The catalog: items and collections put in, and given out to a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from shapely.geometry import shape
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from catalog import dialects
+from catalog import search as searching
+from catalog.access import Reader, visible
+from catalog.models import collections, items, squares
+from catalog.search import Page, Search
+from kartotek.errors import CatalogError, NotFound, NotMigrated
+from kartotek.squares import RECIPE, Square
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An item's JSON, and whether it took the place of an earlier one."""
+
+    content: bytes
+    replaced: bool
+
+
+class Catalog:
+    """STAC items in a database. Safe to share between threads; close it when done."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = dialects.engine(url)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._engine.dispose()
+
+    # Tables
+
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to a revision of `migrations`, the newest unless one is named."""
+        config = _alembic()
+        with self._engine.connect() as connection:
+            config.attributes["connection"] = dialects.writing(connection)
+            current = self._revision(connection)
+            backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
+            connection.rollback()
+            (command.downgrade if backwards else command.upgrade)(config, revision)
+
+    def check(self) -> None:
+        """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers."""
+        try:
+            with self._engine.connect() as connection:
+                current = self._revision(connection)
+        except OperationalError as error:
+            raise CatalogError(f"{self._engine.url.render_as_string()}: {error.orig}") from error
+        newest = ScriptDirectory.from_config(_alembic()).get_current_head()
+        if current != newest:
+            raise NotMigrated(
+                f"{self._engine.url.render_as_string()}: tables are of revision {current or 'none'}, this program "
+                f"needs {newest}; run `kartotek migrate`"
+            )
+
+    def ready(self) -> None:
+        """Make the tables where the database is empty, as a SQLite file is at first; else as `check`."""
+        with self._engine.connect() as connection:
+            empty = self._revision(connection) is None
+        if empty:
+            self.migrate()
+        self.check()
+
+    @staticmethod
+    def _revision(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    # Reads
+
+    def collections(self, reader: Reader) -> list[bytes]:
+        """The collections' JSON, ordered by id."""
+        wanted = select(collections.c.content).where(visible(reader, collections.c.id)).order_by(collections.c.id)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(wanted))
+
+    def collection(self, reader: Reader, name: str) -> bytes:
+        """A collection's JSON. Raises NotFound."""
+        wanted = select(collections.c.content).where(collections.c.id == name, visible(reader, collections.c.id))
+        with self._engine.connect() as connection:
+            found: bytes | None = connection.scalar(wanted)
+        if found is None:
+            raise NotFound(f"no collection {name!r}")
+        return found
+
+    def item(self, reader: Reader, collection: str, name: str) -> bytes:
+        """An item's JSON. Raises NotFound, with the same words whether the collection is private or not there."""
+        wanted = select(items.c.content).where(
+            items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
+        )
+        with self._engine.connect() as connection:
+            found: bytes | None = connection.scalar(wanted)
+        if found is None:
+            raise NotFound(f"no item {name!r} in collection {collection!r}")
+        return found
+
+    def search(self, reader: Reader, search: Search) -> Page:
+        """A page of items, newest first."""
+        with self._engine.connect() as connection:
+            return searching.page(connection, reader, search)
+
+    def counts(self, reader: Reader) -> dict[str, int]:
+        """Collection → number of its items, for all that the reader may see."""
+        wanted = (
+            select(collections.c.id, func.count(items.c.pk))
+            .outerjoin(items, items.c.collection == collections.c.id)
+            .where(visible(reader, collections.c.id))
+            .group_by(collections.c.id)
+            .order_by(collections.c.id)
+        )
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(wanted)}
+
+    def squares(self, reader: Reader, collection: str, name: str) -> list[Mapping[str, Any]]:
+        """An item's counts per index square, as rows of the table. Raises NotFound where there is no such item."""
+        self.item(reader, collection, name)
+        wanted = (
+            select(*(column for column in squares.c if column.name != "item"))
+            .join(items, items.c.pk == squares.c.item)
+            .where(items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection))
+            .order_by(squares.c.north.desc(), squares.c.east)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(wanted)]
+
+    # Writes
+
+    def publish(self, content: bytes, *, collection: bytes, counted: Sequence[Square] = ()) -> bool:
+        """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
+
+        The collection is entered where it is not there yet; one that is there keeps its content and its privacy.
+        """
+        document = orjson.loads(content)
+        row = _row(document, content)
+        known = orjson.loads(collection)
+        with self._engine.connect() as connection, dialects.writing(connection).begin():
+            connection.execute(
+                dialects.insert_if_new(collections, {"id": known["id"], "private": False, "content": collection})
+            )
+            before = connection.scalar(
+                select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
+            )
+            connection.execute(dialects.upsert(items, row, key=("collection", "id")))
+            pk = connection.scalar(
+                select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
+            )
+            if pk is None:
+                raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
+            dialects.index_place(connection, pk, row["footprint"], row["start"], row["end"])
+            connection.execute(delete(squares).where(squares.c.item == pk))
+            if counted:
+                connection.execute(insert(squares), [_square(pk, square) for square in counted])
+        return before is not None
+
+    def put_collection(self, content: bytes, *, private: bool | None = None) -> None:
+        """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given."""
+        name = orjson.loads(content)["id"]
+        row: dict[str, Any] = {"id": name, "content": content}
+        with self._engine.connect() as connection, dialects.writing(connection).begin():
+            connection.execute(dialects.insert_if_new(collections, {**row, "private": bool(private)}))
+            if private is not None:
+                row["private"] = private
+            connection.execute(update(collections).where(collections.c.id == name).values(**row))
+
+    def delete_item(self, collection: str, name: str) -> None:
+        """Take an item out of the catalog; its files stay. Raises NotFound."""
+        with self._engine.connect() as connection, dialects.writing(connection).begin():
+            pk = connection.scalar(select(items.c.pk).where(items.c.collection == collection, items.c.id == name))
+            if pk is None:
+                raise NotFound(f"no item {name!r} in collection {collection!r}")
+            dialects.unindex_place(connection, pk)
+            connection.execute(delete(items).where(items.c.pk == pk))
+
+
+def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+    """The typed columns of an item's JSON."""
+    properties = document["properties"]
+    stated = properties.get("datetime")
+    start, end = properties.get("start_datetime") or stated, properties.get("end_datetime") or stated
+    return {
+        "collection": document["collection"],
+        "id": document["id"],
+        "footprint": shape(document["geometry"]),
+        "datetime": _instant(stated or start),
+        "start": _instant(start),
+        "end": _instant(end),
+        "platform": properties.get("platform"),
+        "cloud_cover": properties.get("eo:cloud_cover"),
+        "content": content,
+    }
+
+
+def _instant(text: str) -> datetime:
+    return searching.instant(text)
+
+
+def _square(pk: int, square: Square) -> dict[str, Any]:
+    return {
+        "item": pk,
+        "east": square.east,
+        "north": square.north,
+        "valid": square.valid,
+        "clear": square.clear,
+        "classes": {str(code): count for code, count in square.classes.items()},
+        "indices": {name: asdict(spread) for name, spread in square.indices.items()},
+        "recipe": RECIPE,
+    }
+
+
+def _alembic() -> Config:
+    """Alembic's configuration; the migrations are a package of the wheel."""
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("migrations")))
+    return config
