@@ -1,0 +1,235 @@
+"""One product in; its COGs, index squares, thumbnail and STAC item out, in a private folder. Nothing is visible yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pystac
+from numpy.typing import NDArray
+
+from converters import cog, items, thumbnail, warp
+from converters.extent import Extent
+from kartotek import footprints, grids, squares
+from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
+from kartotek.grids import Grid
+from kartotek.indices import INDICES
+from kartotek.product import CollectionType, Kind, Layer, Product
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a product is to be converted."""
+
+    crs: str = grids.NATIONAL
+    """Authority code of the CRS to write in, or "native" for the product's own."""
+    allow_partial: bool = False
+    """Convert what is there of a product with missing or unreadable bands, and say so in the item."""
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """What conversion made; nothing of it is visible to anyone yet."""
+
+    item: pystac.Item
+    """Asset hrefs are names of files in `folder`."""
+    collection: CollectionType
+    folder: Path
+    squares: tuple[squares.Square, ...]
+    notes: tuple[str, ...] = ()
+    """What the user ought to know, such as bands left out."""
+
+
+Progress = Callable[[str, float], None]
+"""Is told what is at work, and the share that is done, 0 to 1."""
+
+
+def convert(product: Product, folder: Path, recipe: Recipe, progress: Progress | None = None) -> Converted:
+    """Convert a product into files in a folder.
+
+    Raises OutsideGrid, BrokenProduct (a band is missing or unreadable; each is named) or another ProductError.
+    """
+    check_area(product, recipe)
+    if product.missing and not recipe.allow_partial:
+        raise BrokenProduct(
+            f"{product.path.name}: {'; '.join(product.missing)}; fetch the product again, or convert what there is by "
+            "--allow-partial"
+        )
+    work = _Work(product, folder, recipe, list(product.missing))
+    # Coarse layers first: what stays in memory for squares and thumbnail is then still small while 10 m bands are read.
+    layers = sorted(product.layers, key=lambda layer: (-layer.type.resolution, layer.name))
+    for number, layer in enumerate(layers):
+        if progress:
+            progress(layer.name, number / len(layers))
+        work.take(layer)
+    if progress:
+        progress("item", 1.0)
+    return work.finish()
+
+
+def check_area(product: Product, recipe: Recipe) -> None:
+    """Raise OutsideGrid where the product is meant for the national grid and does not meet its area of use."""
+    if recipe.crs != grids.NATIONAL or product.footprint is None:
+        return
+    area = grids.national_area()
+    if not product.footprint.intersects(footprints.box(area)):
+        west, south, east, north = product.footprint.bounds
+        raise OutsideGrid(
+            f"{product.path.name}: lies at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, outside the area "
+            f"of {grids.NATIONAL} ({area.left} to {area.right} E, {area.bottom} to {area.top} N); give --crs native, "
+            "or another --crs"
+        )
+
+
+class _Work:
+    """The state of one conversion, layer by layer."""
+
+    def __init__(self, product: Product, folder: Path, recipe: Recipe, missing: list[str]) -> None:
+        self.product, self.folder, self.recipe, self.missing = product, folder, recipe, missing
+        self.extent = Extent()
+        self.written: dict[str, items.WrittenLayer] = {}
+        self.at_square_size: dict[str, tuple[NDArray[Any], Grid]] = {}
+        self.small: dict[str, NDArray[Any]] = {}
+        kind = product.collection
+        self.render = next(iter(kind.renders.values()), None)
+        wanted = {name for index in INDICES.values() for name in (index.first, index.second)}
+        self.counted = {
+            layer.name for layer in kind.layers if layer.bands and layer.bands[0].common_name in wanted
+            and layer.kind is Kind.MEASUREMENT
+        } | {kind.mask or ""}  # fmt: skip
+
+    def take(self, layer: Layer) -> None:
+        """Read, place and write one layer, and keep of it what squares, footprint and thumbnail need."""
+        threads = self.recipe.threads
+        try:
+            delivered = warp.read(layer, threads=threads)
+        except BrokenProduct as error:
+            if not self.recipe.allow_partial:
+                raise BrokenProduct(f"{self.product.path.name}: {error}") from error
+            self.missing.append(str(error))
+            return
+        crs = delivered.grid.crs if self.recipe.crs == "native" else self.recipe.crs
+        placed = warp.place(delivered, layer.type, crs, threads=threads)
+        resampled = not warp.copies(delivered.grid, crs)
+        del delivered
+        depth = grids.levels(placed.grid.columns, placed.grid.rows)
+        levels = cog.pyramid(placed.pixels, layer.type, depth=depth)
+        path = self.folder / f"{layer.name}.tif"
+        cog.write(path, levels, placed.grid, layer, threads=threads)
+        self.written[layer.name] = items.WrittenLayer(layer=layer, grid=placed.grid, path=path, resampled=resampled)
+        if layer.type.kind is Kind.MEASUREMENT and "reflectance" in layer.type.roles:
+            self.extent.add(placed.pixels[0], placed.grid, layer.type.nodata)
+        if layer.name in self.counted:
+            self._keep_for_squares(layer, levels, placed.grid)
+        if self.render is not None and layer.name in self.render.assets:
+            small = next((level for level in levels if max(level.shape) <= 2 * thumbnail.SIZE), levels[-1])
+            self.small[layer.name] = small[0]
+
+    def _keep_for_squares(self, layer: Layer, levels: list[NDArray[Any]], grid: Grid) -> None:
+        """Keep the level whose pixels are those of the squares, so that published files give the same counts again."""
+        for level, pixels in enumerate(levels):
+            if grid.resolution * 2**level == squares.PIXEL:
+                self.at_square_size[layer.name] = (pixels[0], grid.coarser(level))
+
+    def finish(self) -> Converted:
+        """The item and the files beside the COGs."""
+        product = self.product
+        if not self.written:
+            raise BrokenProduct(f"{product.path.name}: no band could be read: {'; '.join(self.missing)}")
+        footprint = self.extent.polygon()
+        if footprint.is_empty:
+            raise UnsupportedProduct(f"{product.path.name}: has no pixel with data in all of its bands")
+        others: dict[str, pystac.Asset] = {}
+        if self.render is not None and all(name in self.small for name in self.render.assets):
+            bands = [(self.written[name].layer, self.small[name]) for name in self.render.assets]
+            path = self.folder / "thumbnail.png"
+            path.write_bytes(thumbnail.thumbnail(bands, rescale=self.render.rescale))
+            others["thumbnail"] = items.thumbnail(path)
+        counted = self._count()
+        if counted:
+            path = self.folder / "squares.parquet"
+            table = squares.to_table(counted, item=product.id, indices=list(INDICES.values()))
+            pyarrow.parquet.write_table(table, path, compression="zstd")
+            others["squares"] = items.squares_asset(path)
+        order = {layer.name: number for number, layer in enumerate(product.collection.layers)}
+        return Converted(
+            item=items.item(
+                product,
+                layers=sorted(self.written.values(), key=lambda written: order.get(written.layer.name, len(order))),
+                footprint=footprint,
+                others=others,
+                missing=self.missing,
+            ),
+            collection=product.collection,
+            folder=self.folder,
+            squares=counted,
+            notes=tuple(self.missing),
+        )
+
+    def _count(self) -> tuple[squares.Square, ...]:
+        """The index squares; none where the scene is not on the national grid."""
+        kept = self.at_square_size
+        if not kept or next(iter(kept.values()))[1].crs != grids.NATIONAL:
+            return ()
+        grid = _common([grid for _, grid in kept.values()])
+        arrays = {name: _cut(pixels, own, grid) for name, (pixels, own) in kept.items()}
+        layers = {name: self.written[name].layer for name in arrays}
+        mask = self.product.collection.mask
+        bands = {
+            str(layer.type.bands[0].common_name): squares.Physical(
+                numbers=arrays[name], nodata=layer.type.nodata, scale=layer.scale, offset=layer.offset
+            )
+            for name, layer in layers.items()
+            if layer.type.bands
+        }
+        if mask in arrays:
+            valid = arrays[mask] != layers[mask].type.nodata
+            clear = [value.value for value in layers[mask].type.classes if value.clear]
+        else:
+            valid = np.logical_or.reduce([arrays[name] != layer.type.nodata for name, layer in layers.items()])
+            clear = []
+        return tuple(
+            squares.count(
+                grid,
+                valid=valid,
+                mask=arrays.get(mask) if mask else None,
+                clear=clear,
+                bands=bands,
+                indices=list(INDICES.values()),
+            )
+        )
+
+
+def _common(found: list[Grid]) -> Grid:
+    """The smallest grid that holds all grids; they have the same pixel size and aligned pixels."""
+    left, top = min(grid.bounds.left for grid in found), max(grid.bounds.top for grid in found)
+    right, bottom = max(grid.bounds.right for grid in found), min(grid.bounds.bottom for grid in found)
+    size = found[0].resolution
+    return Grid(
+        crs=found[0].crs,
+        left=left,
+        top=top,
+        resolution=size,
+        columns=round((right - left) / size),
+        rows=round((top - bottom) / size),
+    )
+
+
+def _cut(pixels: NDArray[Any], own: Grid, grid: Grid) -> NDArray[Any]:
+    """The pixels on a larger grid of the same pixel size, zero around them."""
+    if own == grid:
+        return pixels
+    row, column = round((grid.top - own.top) / grid.resolution), round((own.left - grid.left) / grid.resolution)
+    cut = np.zeros(grid.shape, pixels.dtype)
+    cut[row : row + own.rows, column : column + own.columns] = pixels
+    return cut
+
+
+def files(converted: Converted) -> Mapping[str, Path]:
+    """Asset key → file."""
+    return {name: converted.folder / asset.href for name, asset in converted.item.assets.items()}

@@ -1,0 +1,106 @@
+"""The polygon of the pixels that have data, gathered band by band while a scene is converted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import rasterio.features
+import shapely
+from numpy.typing import NDArray
+from rasterio.transform import Affine
+from shapely import MultiPolygon, Polygon
+
+from kartotek import footprints
+from kartotek.grids import Grid
+
+PIXEL = 20
+"""Metres: cells of the mask in which bands of 10, 20 and 60 m are brought together."""
+LOSS = 0.006
+"""Share of the area that may be given away for a simple outline; the promise is 1 %."""
+SHIFT = 150
+"""Metres that an edge is moved inwards at most: stairs of 60 m pixels are smoothed, and no more is given away."""
+SPECK = 1e-4
+"""Share of the area below which a hole or an island is overlooked."""
+
+
+@dataclass(slots=True)
+class Extent:
+    """Where all bands of a scene have data."""
+
+    _mask: NDArray[np.bool_] | None = field(default=None)
+    _grid: Grid | None = field(default=None)
+
+    def add(self, band: NDArray[Any], grid: Grid, nodata: float | None) -> None:
+        """Take a band's pixels, (rows, columns), into account; where it has none, the scene has none."""
+        valid = np.ones(band.shape, np.bool_) if nodata is None else band != nodata
+        if grid.resolution < PIXEL and PIXEL % grid.resolution == 0:
+            factor = int(PIXEL // grid.resolution)
+            rows, columns = -(-grid.rows // factor) * factor, -(-grid.columns // factor) * factor
+            valid = np.pad(valid, ((0, rows - grid.rows), (0, columns - grid.columns)))
+            cells = valid[0::factor, 0::factor].copy()
+            for row in range(factor):
+                for column in range(factor):
+                    cells &= valid[row::factor, column::factor]
+            valid = cells
+            grid = _with_size(grid, PIXEL, cells.shape)
+        elif grid.resolution > PIXEL and grid.resolution % PIXEL == 0:
+            factor = int(grid.resolution // PIXEL)
+            valid = valid.repeat(factor, axis=0).repeat(factor, axis=1)
+            grid = _with_size(grid, PIXEL, valid.shape)
+        if self._mask is None or self._grid is None:
+            self._mask, self._grid = valid, grid
+            return
+        if grid.resolution != self._grid.resolution:
+            return  # bands of odd resolutions lie on no common cells; the first one speaks for them
+        down = round((self._grid.top - grid.top) / grid.resolution)
+        right = round((grid.left - self._grid.left) / grid.resolution)
+        covered = np.zeros_like(self._mask)
+        mine, theirs = _overlap(covered.shape, valid.shape, down, right)
+        covered[mine] = valid[theirs]
+        self._mask &= covered
+
+    def polygon(self) -> Polygon | MultiPolygon:
+        """The outline in longitude and latitude: inside the valid pixels, and less than 1 % smaller than they are.
+
+        Empty where no pixel is valid in all bands.
+        """
+        if self._mask is None or self._grid is None or not self._mask.any():
+            return Polygon()
+        shapes = rasterio.features.shapes(
+            self._mask.astype(np.uint8), mask=self._mask, transform=Affine(*self._grid.transform)
+        )
+        parts = [shapely.geometry.shape(shape) for shape, _ in shapes]
+        area = sum(part.area for part in parts)
+        parts = [_without_specks(part, area * SPECK) for part in parts if part.area > area * SPECK]
+        outline = shapely.union_all(parts)
+        # Stairs of pixels along a slanting edge would count as a long rim: measured without them.
+        rim = shapely.simplify(outline, SHIFT).length
+        tolerance = min(LOSS * outline.area / rim, SHIFT)
+        # An edge of d km bends by up to 0.05 d² metres between SWEREF 99 TM and degrees (at 68 N).
+        spacing = 1000 * np.sqrt(tolerance / 4 / 0.05)
+        # Shrunk by as much as the simplification and the bend may move an edge.
+        inside = shapely.buffer(outline, -1.25 * tolerance, join_style="mitre")
+        return footprints.from_projected(shapely.simplify(inside, tolerance), self._grid.crs, spacing=float(spacing))
+
+
+def _with_size(grid: Grid, resolution: int, shape: tuple[int, ...]) -> Grid:
+    return Grid(crs=grid.crs, left=grid.left, top=grid.top, resolution=resolution, columns=shape[1], rows=shape[0])
+
+
+def _overlap(
+    mine: tuple[int, ...], theirs: tuple[int, ...], down: int, right: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The windows of two rasters in which they overlap; the second one's corner lies at (down, right) in the first."""
+    top, left = max(0, down), max(0, right)
+    bottom, edge = max(top, min(mine[0], down + theirs[0])), max(left, min(mine[1], right + theirs[1]))
+    return (
+        (slice(top, bottom), slice(left, edge)),
+        (slice(top - down, bottom - down), slice(left - right, edge - right)),
+    )
+
+
+def _without_specks(part: Polygon, smallest: float) -> Polygon:
+    """The polygon without holes that are smaller than an area."""
+    return Polygon(part.exterior, [ring for ring in part.interiors if Polygon(ring).area >= smallest])

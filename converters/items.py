@@ -1,0 +1,259 @@
+"""STAC 1.1 items and collections, made by pystac from values alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pystac
+from shapely import MultiPolygon, Polygon
+from shapely.geometry import mapping
+
+from kartotek import footprints, squares
+from kartotek.grids import Grid
+from kartotek.indices import INDICES
+from kartotek.product import CollectionType, Layer, LayerType, Product
+
+VERSION = "1"
+"""Of the recipe of conversion; it changes when the same product would give other files or another item."""
+
+SOFTWARE = {"kartotek": "0.1"}
+
+_ITEM_EXTENSIONS = (
+    # eo v2.0.0 forbids `eo:bands`, from which alone odc-stac reads aliases such as "red".
+    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+)
+_CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
+_RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLayer:
+    """A layer as it was written: its COG and the grid of it."""
+
+    layer: Layer
+    grid: Grid
+    path: Path
+    resampled: bool
+
+
+def item(
+    product: Product,
+    *,
+    layers: Sequence[WrittenLayer],
+    footprint: Polygon | MultiPolygon,
+    others: Mapping[str, pystac.Asset],
+    missing: Sequence[str],
+) -> pystac.Item:
+    """The item of a converted product; hrefs are the files' names.
+
+    The same product gives the same item: no date of conversion is in it.
+    """
+    found = pystac.Item(
+        id=product.id,
+        geometry=mapping(footprint),
+        bbox=[round(number, footprints.DIGITS) for number in bbox(footprint)],
+        datetime=product.sensed,
+        properties={
+            **product.properties,
+            "processing:software": SOFTWARE,
+            "processing:lineage": _lineage(layers),
+            "kartotek:recipe": VERSION,
+            "proj:code": layers[0].grid.crs,
+        },
+        collection=product.collection.id,
+    )
+    if missing:
+        found.properties["kartotek:missing"] = list(missing)
+    found.stac_extensions = sorted({*_ITEM_EXTENSIONS, *product.extensions})
+    for written in layers:
+        found.add_asset(written.layer.name, _asset(written))
+        if written.layer.type.classes and _CLASSIFICATION not in found.stac_extensions:
+            found.stac_extensions.append(_CLASSIFICATION)
+    for name, asset in others.items():
+        found.add_asset(name, asset)
+    found.add_link(pystac.Link(pystac.RelType.LICENSE, product.collection.license_href, title="Terms of use"))
+    return found
+
+
+def bbox(footprint: Polygon | MultiPolygon) -> list[float]:
+    """West, south, east, north; across 180 degrees west is the larger, as RFC 7946 says."""
+    parts = [part.bounds for part in footprint.geoms] if isinstance(footprint, MultiPolygon) else [footprint.bounds]
+    west, south = min(part[0] for part in parts), min(part[1] for part in parts)
+    east, north = max(part[2] for part in parts), max(part[3] for part in parts)
+    if west <= -180 and east >= 180 and len(parts) > 1:
+        west = min(part[0] for part in parts if part[2] >= 180)
+        east = max(part[2] for part in parts if part[0] <= -180)
+    return [west, south, east, north]
+
+
+def collection(kind: CollectionType) -> pystac.Collection:
+    """The STAC collection, with what its items' assets are and how they are shown."""
+    made = pystac.Collection(
+        id=kind.id,
+        title=kind.title,
+        description=kind.description,
+        license=kind.license,
+        keywords=list(kind.keywords),
+        extent=pystac.Extent(
+            pystac.SpatialExtent([[10.03, 54.96, 24.17, 69.07]]), pystac.TemporalExtent([[kind.start, None]])
+        ),
+        providers=[
+            pystac.Provider(
+                name="ESA",
+                roles=[pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR],
+                url="https://sentinels.copernicus.eu",
+            )
+        ],
+        summaries=pystac.Summaries(
+            {
+                "constellation": [kind.constellation],
+                "platform": list(kind.platforms),
+                "instruments": list(kind.instruments),
+            }
+        ),
+    )
+    made.stac_extensions = [*_ITEM_EXTENSIONS[:1], _ITEM_EXTENSIONS[2], _CLASSIFICATION, _RENDER]
+    made.extra_fields["item_assets"] = {
+        layer.name: {"type": COG, "title": layer.title, "roles": list(layer.roles), **_bands(layer)}
+        for layer in kind.layers
+    }
+    made.extra_fields["renders"] = {
+        name: {"title": render.title, "assets": list(render.assets), "rescale": [list(render.rescale)] * 3}
+        for name, render in kind.renders.items()
+    }
+    made.extra_fields["attribution"] = kind.attribution
+    made.add_link(pystac.Link(pystac.RelType.LICENSE, kind.license_href, title="Terms of use"))
+    return made
+
+
+def thumbnail(path: Path) -> pystac.Asset:
+    """The asset of the thumbnail."""
+    return pystac.Asset(
+        path.name, title="Thumbnail", media_type=pystac.MediaType.PNG, roles=["thumbnail"], extra_fields=_file(path)
+    )
+
+
+def squares_asset(path: Path) -> pystac.Asset:
+    """The asset of the index squares' counts."""
+    return pystac.Asset(
+        path.name,
+        title="Counts per 5 km index square",
+        media_type="application/vnd.apache.parquet",
+        roles=["metadata"],
+        extra_fields={
+            **_file(path),
+            "kartotek:recipe": squares.RECIPE,
+            "kartotek:indices": {name: index.formula for name, index in INDICES.items()},
+        },
+    )
+
+
+def _asset(written: WrittenLayer) -> pystac.Asset:
+    """The asset of a COG."""
+    layer, grid = written.layer, written.grid
+    bounds = grid.bounds
+    extra: dict[str, object] = {
+        "gsd": layer.type.resolution,
+        "proj:code": grid.crs,
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform),
+        "proj:bbox": [bounds.left, bounds.bottom, bounds.right, bounds.top],
+        "raster:spatial_resolution": grid.resolution,
+        **_bands(layer.type, layer),
+        **_file(written.path),
+    }
+    if written.resampled:
+        extra["kartotek:resampling"] = "nearest" if layer.type.classes else "bilinear"
+    return pystac.Asset(
+        written.path.name,
+        title=layer.type.title,
+        media_type=COG,
+        roles=list(layer.type.roles),
+        extra_fields=extra,
+    )
+
+
+def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
+    """`bands` of STAC 1.1 and, for measured bands, the older `eo:bands`; scale and offset where a layer is given."""
+    numbers: dict[str, object] = {"data_type": kind.data_type}
+    if kind.nodata is not None:
+        numbers["nodata"] = kind.nodata
+    if kind.unit:
+        numbers["unit"] = kind.unit
+    if layer is not None and (layer.scale, layer.offset) != (1.0, 0.0):
+        numbers["raster:scale"], numbers["raster:offset"] = layer.scale, layer.offset
+    bands, legacy = [], []
+    for band in kind.bands:
+        spectrum = {
+            "common_name": band.common_name,
+            "center_wavelength": band.center_wavelength,
+            "full_width_half_max": band.full_width_half_max,
+        }
+        spectrum = {name: value for name, value in spectrum.items() if value is not None}
+        bands.append(
+            {
+                "name": band.name,
+                "description": band.description,
+                **{f"eo:{name}": value for name, value in spectrum.items()},
+                **numbers,
+            }
+        )
+        if band.common_name in LEGACY_NAMES or band.common_name is None:
+            legacy.append({"name": band.name, **spectrum})
+        else:
+            legacy.append({"name": band.name, **{k: v for k, v in spectrum.items() if k != "common_name"}})
+    if not bands:
+        bands = [{"name": kind.name, **numbers}]
+    found: dict[str, object] = {"bands": bands}
+    if legacy:
+        found["eo:bands"] = legacy
+    if kind.classes:
+        found["classification:classes"] = [
+            {
+                "value": value.value,
+                "name": value.name,
+                "description": value.description,
+                "color_hint": value.color,
+                **({"nodata": True} if value.value == kind.nodata else {}),
+            }
+            for value in kind.classes
+        ]
+    return found
+
+
+LEGACY_NAMES = frozenset(
+    {"coastal", "blue", "green", "red", "rededge", "yellow", "pan", "nir", "nir08", "nir09", "cirrus"}
+    | {"swir16", "swir22", "lwir", "lwir11", "lwir12"}
+)
+"""The common names that eo v1.1.0 knows; `rededge071` and its like came later."""
+
+
+def _file(path: Path) -> dict[str, object]:
+    """The file's size and its SHA-256 as a multihash."""
+    content = path.read_bytes()
+    return {"file:size": len(content), "file:checksum": "1220" + hashlib.sha256(content).hexdigest()}
+
+
+def _lineage(layers: Sequence[WrittenLayer]) -> str:
+    """How the pixels came to their grid, in a sentence."""
+    sources = sorted({written.layer.grid.crs for written in layers})
+    grid = layers[0].grid.crs
+    null = (
+        "WGS 84 and SWEREF 99 are taken as equal, as PROJ does (0.8 m apart in 2024, growing by 2 cm a year)."
+        if grid == "EPSG:3006"
+        else ""
+    )
+    if any(written.resampled for written in layers):
+        how = f"Resampled once from {', '.join(sources)} to {grid}: classes by nearest neighbour, all else bilinearly."
+    else:
+        how = f"Pixels of {', '.join(sources)} copied unchanged to {grid}."
+    return f"{how} {null}".strip()

@@ -1,0 +1,182 @@
+"""A product's files, whether they lie in a folder or in a zip; and its XML, read without trust.
+
+Nothing is unpacked: a zip's directory is checked as a whole before any byte of it is read.
+"""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from lxml import etree
+
+from kartotek.errors import BrokenProduct, HostileProduct, UnknownProduct
+from kartotek.product import Files
+
+MAX_ENTRIES = 20_000
+MAX_UNPACKED = 32 * 2**30
+"""Bytes of a whole product, unpacked; the largest genuine ones have 8 GiB."""
+MAX_RATIO = 1_100
+"""Unpacked by packed bytes of one entry; DEFLATE can't exceed 1 032, so more is a lie in the directory."""
+MAX_XML = 64 * 2**20
+
+
+class Folder:
+    """A product in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._root = path
+        while True:
+            inside = [entry for entry in sorted(self._root.iterdir()) if not entry.name.startswith(".")]
+            if len(inside) != 1 or not inside[0].is_dir():
+                break
+            self._root = inside[0]  # a SAFE inside a SAFE, or a folder around one
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Paths of all files below the root folder. Links that lead out of it are no files of the product."""
+        root = self._root.resolve()
+        return tuple(
+            sorted(
+                entry.relative_to(self._root).as_posix()
+                for entry in self._root.rglob("*")
+                if entry.is_file() and (not entry.is_symlink() or entry.resolve().is_relative_to(root))
+            )
+        )
+
+    def read(self, name: str) -> bytes:
+        """A small file's bytes."""
+        try:
+            return (self._root / name).read_bytes()
+        except OSError as error:
+            raise BrokenProduct(f"{self.path.name}: can't read {name}: {error.strerror}") from error
+
+    def size(self, name: str) -> int:
+        """A file's size in bytes."""
+        return (self._root / name).stat().st_size
+
+    def href(self, name: str) -> str:
+        """The file's path."""
+        return str(self._root / name)
+
+
+class Zip:
+    """A product in a zip, with or without a root folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                self._entries = {info.filename: info for info in _checked(path, archive)}
+        except zipfile.BadZipFile as error:
+            raise BrokenProduct(
+                f"{path.name}: not a whole zip ({error}); fetch the product again, or unpack what there is and convert "
+                "the folder with --allow-partial"
+            ) from error
+        self._root = _root(list(self._entries))
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Paths of all files below the root folder."""
+        return tuple(sorted(name.removeprefix(self._root) for name in self._entries))
+
+    def read(self, name: str) -> bytes:
+        """A small file's bytes, unpacked; the size that the directory states is the most that is read."""
+        info = self._entries[self._root + name]
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(info) as file:
+                return file.read(info.file_size)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            raise BrokenProduct(f"{self.path.name}: can't read {name}: {error}") from error
+
+    def size(self, name: str) -> int:
+        """A file's size in bytes, unpacked, as the directory states it."""
+        return self._entries[self._root + name].file_size
+
+    def href(self, name: str) -> str:
+        """GDAL's name of the file inside the zip."""
+        return f"/vsizip/{{{self.path.resolve()}}}/{self._root}{name}"
+
+
+def open_product(path: Path) -> Files:
+    """The files of the product at a path: a folder, a zip, or a metadata file inside a folder.
+
+    Raises UnknownProduct, BrokenProduct or HostileProduct, with the path named.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise UnknownProduct(f"{path}: no such file or folder")
+    if path.suffix.lower() == ".xml" or path.name == "manifest.safe":
+        return Folder(path.parent)
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return Zip(path)
+    raise UnknownProduct(f"{path.name}: neither a folder nor a zip; give the .SAFE folder or the product's zip")
+
+
+def parse_xml(name: str, content: bytes) -> etree._Element:
+    """The root element of an XML document of the agency; `name` is for messages.
+
+    Entities are not expanded, nothing is loaded from elsewhere, and any DOCTYPE is refused, since no genuine product
+    has one. Raises HostileProduct or BrokenProduct.
+    """
+    if len(content) > MAX_XML:
+        raise HostileProduct(f"{name}: {len(content) >> 20} MB of XML; at most {MAX_XML >> 20} MB are read")
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+        raise HostileProduct(f"{name}: has a DOCTYPE, which no genuine product has; fetch the product again")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        raise BrokenProduct(f"{name}: not well-formed XML ({error.msg}); fetch the product again") from error
+    if getattr(root.getroottree().docinfo, "doctype", ""):
+        raise HostileProduct(f"{name}: has a DOCTYPE, which no genuine product has; fetch the product again")
+    return root
+
+
+def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The zip's files; HostileProduct where its directory asks for harm, before anything is read."""
+    infos = archive.infolist()
+    if len(infos) > MAX_ENTRIES:
+        raise HostileProduct(f"{path.name}: {len(infos)} entries; at most {MAX_ENTRIES} are accepted")
+    seen: set[str] = set()
+    for info in infos:
+        name = info.filename
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or ":" in parts[0]:
+            raise HostileProduct(f"{path.name}: the entry {name!r} leads out of the archive")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise HostileProduct(f"{path.name}: the entry {name!r} is a link")
+        if name in seen:
+            raise HostileProduct(f"{path.name}: the entry {name!r} occurs twice")
+        seen.add(name)
+        if info.flag_bits & 0x1:
+            raise BrokenProduct(f"{path.name}: the entry {name!r} is encrypted")
+        if info.file_size > MAX_RATIO * max(info.compress_size, 1):
+            raise HostileProduct(
+                f"{path.name}: the entry {name!r} unpacks to {info.file_size} bytes from {info.compress_size}"
+            )
+    total = sum(info.file_size for info in infos)
+    if total > MAX_UNPACKED:
+        raise HostileProduct(f"{path.name}: unpacks to {total >> 30} GiB; at most {MAX_UNPACKED >> 30} are accepted")
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            raise HostileProduct(f"{path.name}: the entry {info.filename!r} overlaps another")
+        end = info.header_offset + 30 + len(info.filename.encode()) + info.compress_size
+    return [info for info in infos if not info.is_dir()]
+
+
+def _root(names: list[str]) -> str:
+    """The folder that holds the product inside an archive, with a slash at its end; empty where there is none."""
+    root = ""
+    while True:
+        heads = {name.removeprefix(root).partition("/")[::2] for name in names}
+        folders = {head for head, rest in heads if rest}
+        if len(folders) != 1 or any(not rest for _, rest in heads):
+            return root
+        root += f"{folders.pop()}/"

@@ -1,0 +1,150 @@
+"""Pixels of a layer: read as delivered, and placed on the grid of our files.
+
+Zone 33 is copied, pixel for pixel. Other zones are resampled once: bilinear for measurements, nearest for classes.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from kartotek import footprints, grids, sampling
+from kartotek.errors import BrokenProduct
+from kartotek.grids import Bounds, Grid
+from kartotek.product import Kind, Layer, LayerType
+
+DRIVERS = ("JP2OpenJPEG", "GTiff")
+"""What a band's file may be, whatever it is called."""
+STRIP = 512
+"""Rows that are warped at a time: what is needed beside the arrays themselves is in proportion to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Pixels and where they lie."""
+
+    pixels: NDArray[Any]
+    """(bands, rows, columns)."""
+    grid: Grid
+
+
+def read(layer: Layer, *, threads: int = 2) -> Raster:
+    """The layer's pixels as the agency delivered them.
+
+    Raises BrokenProduct where the file can't be read, is of another type, or lies elsewhere than the metadata says.
+    """
+    try:
+        with rasterio.Env(GDAL_NUM_THREADS=threads), _opened(layer.href) as source:
+            if source.count != max(1, len(layer.type.bands)):
+                raise BrokenProduct(f"{layer.file}: {source.count} bands, expected {max(1, len(layer.type.bands))}")
+            if source.dtypes[0] != layer.type.data_type:
+                raise BrokenProduct(f"{layer.file}: pixels are {source.dtypes[0]}, expected {layer.type.data_type}")
+            grid = _reconciled(layer, source)
+            return Raster(source.read(), grid)
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BrokenProduct(
+            f"{layer.file}: can't be read ({reason}); fetch the product again, or leave the band out by --allow-partial"
+        ) from error
+
+
+def _opened(href: str) -> rasterio.DatasetReader:
+    """The file, by one of our drivers; the error is the first one's, since files are mostly what they are called."""
+    try:
+        return rasterio.open(href, driver=DRIVERS[0])
+    except RasterioError as error:
+        try:
+            return rasterio.open(href, driver=DRIVERS[1])
+        except RasterioError:
+            raise error from None
+
+
+def _reconciled(layer: Layer, source: rasterio.DatasetReader) -> Grid:
+    """Where the file's pixels lie: by its own georeferencing where it has one, by the metadata where it has none."""
+    stated = layer.grid
+    if source.crs is None or source.transform.is_identity:
+        # The file covers the granule as a whole, at whatever resolution it was delivered.
+        resolution = stated.resolution * stated.columns / source.width
+        return Grid(
+            crs=stated.crs,
+            left=stated.left,
+            top=stated.top,
+            resolution=int(resolution) if float(resolution).is_integer() else resolution,
+            columns=source.width,
+            rows=source.height,
+        )
+    transform = source.transform
+    if transform.b or transform.d or abs(transform.a + transform.e) > 1e-6 * transform.a:
+        raise BrokenProduct(f"{layer.file}: pixels are not north-up squares: {tuple(transform)[:6]}")
+    crs = f"EPSG:{source.crs.to_epsg()}"
+    half = transform.a / 2
+    if crs != stated.crs or abs(transform.c - stated.left) > half or abs(transform.f - stated.top) > half:
+        raise BrokenProduct(
+            f"{layer.file}: lies at ({transform.c:g}, {transform.f:g}) in {crs}, but MTD_TL.xml says "
+            f"({stated.left:g}, {stated.top:g}) in {stated.crs}"
+        )
+    return Grid(
+        crs=crs,
+        left=transform.c,
+        top=transform.f,
+        resolution=int(transform.a) if float(transform.a).is_integer() else transform.a,
+        columns=source.width,
+        rows=source.height,
+    )
+
+
+def target(source: Grid, crs: str) -> Grid:
+    """The grid that pixels of `source` get in `crs`: the same pixels where they can be copied, else nearby ones."""
+    if copies(source, crs):
+        if grids.aligned(source):
+            return grids.snapped(crs, source.resolution, source.bounds)
+        return grids.padded(source)
+    resolution: float = max(1, round(source.resolution))
+    if not grids.is_metric(crs):
+        resolution = resolution / 111_319.49  # metres in a degree of the equator
+    outline = shapely.segmentize(footprints.box(source.bounds), 5_000)
+    change = grids.transformer(source.crs, crs)
+    moved = shapely.transform(outline, lambda x, y: change.transform(x, y), interleaved=False)
+    left, bottom, right, top = moved.bounds
+    return grids.snapped(crs, resolution, Bounds(left, bottom, right, top))
+
+
+def copies(source: Grid, crs: str) -> bool:
+    """Whether pixels go to `crs` unchanged."""
+    return source.crs == crs or (grids.same_pixels(source.crs, crs) and grids.aligned(source))
+
+
+def place(raster: Raster, kind: LayerType, crs: str, *, threads: int = 2) -> Raster:
+    """The pixels on their grid in `crs`, with nodata around them.
+
+    Beside source and result, memory is needed for `STRIP` rows per thread.
+    """
+    grid = target(raster.grid, crs)
+    fill = 0 if kind.nodata is None else kind.nodata
+    pixels = np.full((len(raster.pixels), *grid.shape), fill, raster.pixels.dtype)
+    if copies(raster.grid, crs):
+        column = round((raster.grid.left - grid.left) / grid.resolution)
+        row = round((grid.top - raster.grid.top) / grid.resolution)
+        pixels[:, row : row + raster.grid.rows, column : column + raster.grid.columns] = raster.pixels
+        return Raster(pixels, grid)
+    lattice = sampling.Lattice.between(grid, raster.grid)
+
+    def strip(start: int) -> None:
+        stop = min(start + STRIP, grid.rows)
+        columns, rows = lattice.expand(start, stop)
+        for source, result in zip(raster.pixels, pixels, strict=True):
+            if kind.kind is Kind.CLASSES:
+                result[start:stop] = sampling.nearest(source, columns, rows, fill=fill)
+            else:
+                result[start:stop] = sampling.bilinear(source, columns, rows, nodata=kind.nodata, fill=fill)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(strip, range(0, grid.rows, STRIP)))
+    return Raster(pixels, grid)

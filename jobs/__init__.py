@@ -1,0 +1,1 @@
+"""What joins converters, storage and catalog, for one product or a hundred thousand."""

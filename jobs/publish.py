@@ -1,0 +1,89 @@
+"""Publishing: the one way in which an item becomes visible.
+
+Files first, each stored under a key that carries its SHA-256, read back and compared; then the item's JSON beside them;
+then one transaction. Whoever is interrupted leaves files that nobody sees, never an item whose files are not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import orjson
+
+from catalog.store import Catalog
+from converters import cog, items
+from converters.convert import Converted, files
+from kartotek.errors import BadFile, Corrupted
+from kartotek.storage import MARKER, Storage, digest
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What became visible."""
+
+    collection: str
+    item: str
+    replaced: bool
+    """Whether an earlier version of the item was there."""
+    bytes: int
+    notes: tuple[str, ...]
+    """What the user ought to know, such as bands left out."""
+
+
+def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Published:
+    """Store what conversion made, check it, and make the item visible.
+
+    Raises BadFile (a file fails its check), StorageError or Corrupted (what was read back differs); nothing is visible
+    then.
+    """
+    item, collection = converted.item, converted.collection.id
+    if not _NAME.fullmatch(item.id):
+        raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
+    total = 0
+    for name, path in files(converted).items():
+        if path.suffix == ".tif":
+            cog.validate(path)
+        checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
+        key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
+        storage.create(key, path)
+        _compare(storage, key, checksum, path.stat().st_size)
+        item.assets[name].href = MARKER + key
+        total += path.stat().st_size
+    content = document(item.to_dict(include_self_link=False, transform_hrefs=False))
+    checksum = hashlib.sha256(content).hexdigest()
+    path = converted.folder / "item.json"
+    path.write_bytes(content)
+    key = f"{collection}/{item.id}/item.{checksum}.json"
+    storage.create(key, path)
+    _compare(storage, key, checksum, len(content))
+    kind = items.collection(converted.collection)
+    replaced = catalog.publish(
+        content,
+        collection=document(kind.to_dict(include_self_link=False, transform_hrefs=False)),
+        counted=converted.squares,
+    )
+    return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
+
+
+def document(made: dict[str, object]) -> bytes:
+    """The JSON that is stored: without links that depend on where the server stands, and with the others last."""
+    links = [
+        link
+        for link in made.pop("links", [])  # type: ignore[attr-defined]
+        if link["rel"] not in {"self", "root", "parent", "collection", "items"}
+    ]
+    return orjson.dumps({**made, "links": links})
+
+
+def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:
+    """Read back what lies under a key, and raise Corrupted where it is not what was written."""
+    found, length = digest(storage, key)
+    if (found, length) != (checksum, size):
+        raise Corrupted(
+            f"{key}: read back {length} bytes with SHA-256 {found[:12]}, written {size} with {checksum[:12]}; remove "
+            "the object and convert the product again"
+        )

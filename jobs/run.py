@@ -1,0 +1,47 @@
+"""Products to items: read, convert and publish each, and go on after one that can't be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.store import Catalog
+from converters import sensors
+from converters.convert import Progress, Recipe, convert
+from jobs.publish import Published, publish
+from kartotek.errors import BadFile, ProductError
+from kartotek.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A product that could not be converted; nothing of it is visible."""
+
+    path: Path
+    error: ProductError | BadFile
+
+
+def run(
+    paths: Iterable[Path],
+    recipe: Recipe,
+    storage: Storage,
+    catalog: Catalog,
+    *,
+    visual: bool = False,
+    progress: Callable[[Path], Progress] | None = None,
+) -> Iterator[Published | Failed]:
+    """Convert and publish products one after the other, and yield each outcome as it comes.
+
+    A product that can't be converted doesn't stop the others. Errors of storage and database do: they would meet every
+    product.
+    """
+    for path in paths:
+        try:
+            product = sensors.read(path, visual=visual)
+            with tempfile.TemporaryDirectory(prefix="kartotek-") as folder:
+                converted = convert(product, Path(folder), recipe, progress(path) if progress else None)
+                yield publish(converted, storage, catalog)
+        except (ProductError, BadFile) as error:
+            yield Failed(path, error)
