@@ -1,0 +1,41 @@
+"""The application: what is served, on which catalog and storage."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from api import errors, files, page, search, tiles
+from catalog.store import Catalog
+from kartotek.errors import CatalogError
+from kartotek.settings import Settings
+from kartotek.storage import Storage, open_storage
+from pixels.blocks import Blocks
+
+
+def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
+    """The application on the catalog and the storage that the settings name, or on those that are given."""
+    catalog = catalog or Catalog(settings.database)
+    storage = storage or open_storage(settings.storage)
+    app = search.create(settings, catalog)
+    errors.add_handlers(app)
+    blocks = Blocks(storage, memory=settings.cache_mb << 20)
+    app.include_router(tiles.router(catalog, blocks))
+    app.include_router(files.router(catalog, storage))
+    app.include_router(page.page_router())
+
+    @app.get("/livez", tags=["Health"], summary="Whether the process answers")
+    def livez() -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz", tags=["Health"], summary="Whether the database answers, with tables of this version")
+    def readyz() -> Response:
+        try:
+            catalog.check()
+        except CatalogError as error:
+            return errors.problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
+        return Response("ok\n", media_type="text/plain")
+
+    return app

@@ -1,0 +1,75 @@
+"""Errors as problem documents (RFC 9457), each kind with its status, in one table."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kartotek import errors
+
+STATUSES: dict[type[Exception], HTTPStatus] = {
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.NotStored: HTTPStatus.NOT_FOUND,
+    errors.BadRequest: HTTPStatus.BAD_REQUEST,
+    errors.CatalogError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.KartotekError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+log = logging.getLogger("kartotek.api")
+
+
+def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem document. `code` and `description` stand in it too, as the STAC API asks."""
+    content = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": status.phrase.replace(" ", ""),
+        "description": detail,
+    }
+    return Response(orjson.dumps(content), status.value, headers, media_type="application/problem+json")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error of an application with a problem document."""
+    for kind, status in STATUSES.items():
+        app.add_exception_handler(kind, _handler(status))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem(HTTPStatus.BAD_REQUEST, "; ".join(_reason(found) for found in error.errors()[:5]))
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        return problem(status, str(error.detail), dict(error.headers) if error.headers else None)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> Response:
+        log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that we did not foresee; it is in the server's log")
+
+
+def _handler(status: HTTPStatus):  # type: ignore[no-untyped-def]
+    def handle(request: Request, error: Exception) -> Response:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        return problem(status, str(error), headers)
+
+    return handle
+
+
+def _reason(found: dict[str, object]) -> str:
+    """What is wrong with a parameter, in words."""
+    place = ".".join(str(part) for part in found["loc"] if part not in {"query", "path", "body"})  # type: ignore[attr-defined]
+    return f"{place or 'body'}: {found['msg']}"

@@ -1,0 +1,103 @@
+"""The files of published items: /files/{key}, whole or in part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api import caller
+from api.errors import problem
+from catalog.store import Catalog
+from converters.items import COG
+from kartotek.errors import NotFound
+from kartotek.storage import MARKER, Storage
+
+_KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_PIECE = 1 << 20
+TYPES = {".tif": COG, ".png": "image/png", ".parquet": "application/vnd.apache.parquet"}
+
+
+def router(catalog: Catalog, storage: Storage) -> APIRouter:
+    """The routes of files."""
+    made = APIRouter(tags=["Files"])
+
+    @made.api_route(
+        "/files/{key:path}",
+        methods=["GET", "HEAD"],
+        summary="A file of an item, whole or a range of bytes",
+        response_class=Response,
+        operation_id="file",
+    )
+    def file(request: Request, key: str) -> Response:
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise NotFound(f"no file {key!r}")
+        collection, item, checksum, suffix = found.groups()
+        try:
+            content = catalog.item(caller.reader(request), collection, item)
+        except NotFound:
+            raise NotFound(f"no file {key!r}") from None
+        if f'"href":"{MARKER}{key}"'.encode() not in content:
+            raise NotFound(f"no file {key!r}")
+        size = storage.size(key)
+        headers = {
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{checksum}"',
+            "Cache-Control": "public, max-age=31536000, immutable",
+        }
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        start, stop = 0, size
+        status = HTTPStatus.OK
+        asked = request.headers.get("range")
+        if asked and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+            part = _part(asked, size)
+            if part == ():
+                return problem(
+                    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                    f"range {asked!r} of a file of {size} bytes",
+                    {"Content-Range": f"bytes */{size}"},
+                )
+            if part:
+                (start, stop), status = part, HTTPStatus.PARTIAL_CONTENT
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        headers["Content-Length"] = str(stop - start)
+        kind = TYPES.get(suffix, "application/octet-stream")
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers, media_type=kind)
+        return StreamingResponse(_pieces(storage, key, start, stop), status, headers, kind)
+
+    return made
+
+
+def _part(asked: str, size: int) -> tuple[int, int] | tuple[()] | None:
+    """(start, stop) of a range; () where it can't be met; None where it is not one range of bytes, and may be ignored.
+
+    >>> _part("bytes=0-9", 100), _part("bytes=-10", 100), _part("bytes=200-", 100), _part("lines=1-2", 100)
+    ((0, 10), (90, 100), (), None)
+    """
+    found = _RANGE.fullmatch(asked.replace(" ", ""))
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if not first:
+        return (max(0, size - int(last)), size) if int(last) and size else ()
+    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if last and int(last) < start:
+        return None
+    return (start, stop) if start < size else ()
+
+
+def _pieces(storage: Storage, key: str, start: int, stop: int) -> Iterator[bytes]:
+    while start < stop:
+        piece = storage.read(key, start, min(_PIECE, stop - start))
+        yield piece
+        start += len(piece)
+        if not piece:
+            return

@@ -1,0 +1,86 @@
+"""The map page for browsers: `index.html` and its files, from the folder that `hatch_build.py` fills."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from kartotek.errors import NotFound
+
+DIST = Path(__file__).parent / "viewer" / "dist"
+
+MEDIA = {".js": "text/javascript", ".css": "text/css", ".txt": "text/plain"}
+"""The media types of the files that are served, by suffix; no other file is."""
+
+FOREVER = "public, max-age=31536000, immutable"
+
+MISSING = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>kartotek</title></head>
+<body>
+<h1>kartotek</h1>
+<p>The map page is missing: {reason}</p>
+<p>It is bundled when kartotek is installed: do that again on a machine that reaches the npm registry,
+<code>pip install --force-reinstall --no-deps .</code>, or run <code>python hatch_build.py</code> where kartotek is
+installed editable.</p>
+<p>The catalog answers without it: <a href="collections">collections</a>, <a href="search">search</a>.</p>
+</body>
+</html>
+"""
+
+
+def page(*, files_url: str = "") -> Response:
+    """The page under its content security policy, or one that says what is missing and how to get it.
+
+    `files_url` is where thumbnails lie, should that be another origin than the page's own.
+    """
+    # `/` answers JSON to others, and a new build has new names in it
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    try:
+        content = (DIST / "index.html").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        content = MISSING.format(reason=html.escape(missing()))
+        return HTMLResponse(content, headers=headers | {"Content-Security-Policy": "default-src 'none'"})
+    return HTMLResponse(content, headers=headers | {"Content-Security-Policy": policy(files_url)})
+
+
+def page_router() -> APIRouter:
+    """The page's files under `viewer/`, each under its exact name."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/viewer/{name}", methods=["GET", "HEAD"])
+    def file(name: str) -> FileResponse:
+        files = {path.name: path for path in DIST.glob("*") if path.suffix in MEDIA and path.name != "missing.txt"}
+        if name not in files:
+            raise NotFound(f"viewer: no file {name!r}; the page at / names those that there are")
+        hashed = name.startswith("viewer-")
+        headers = {"Cache-Control": FOREVER if hashed else "no-cache", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(files[name], media_type=MEDIA[files[name].suffix], headers=headers)
+
+    return router
+
+
+def policy(files_url: str = "") -> str:
+    """The content security policy: scripts, styles and requests from here alone, pictures from the files' origin too.
+
+    >>> policy("https://files.example.se/kartotek").split("; ")[1]
+    "img-src 'self' data: blob: https://files.example.se"
+    """
+    files = urlsplit(files_url)
+    pictures = f"'self' data: blob: {files.scheme}://{files.netloc}" if files.netloc else "'self' data: blob:"
+    return (
+        f"default-src 'self'; img-src {pictures}; style-src 'self'; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+
+
+def missing() -> str:
+    """Why there is no page, as the build wrote it down."""
+    try:
+        return (DIST / "missing.txt").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return "it has not been built yet."

@@ -1,0 +1,361 @@
+"""The STAC API, and the only place that knows stac-fastapi: its requests in, the catalog's bytes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import attr
+import orjson
+import shapely
+from fastapi import FastAPI
+from shapely import Geometry
+from shapely.errors import GEOSException
+from shapely.geometry import shape
+from stac_fastapi.api.app import StacApi
+from stac_fastapi.api.models import ItemCollectionUri, create_get_request_model, create_post_request_model
+from stac_fastapi.extensions.pagination import TokenPaginationExtension
+from stac_fastapi.extensions.pagination.request import GETTokenPagination
+from stac_fastapi.types.config import ApiSettings
+from stac_fastapi.types.core import BaseCoreClient
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import caller, page
+from catalog.search import Key, Search, instant
+from catalog.store import Catalog
+from kartotek.errors import BadRequest
+from kartotek.settings import Settings
+from kartotek.storage import MARKER
+
+GEOJSON = "application/geo+json"
+MAX_VERTICES = 10_000
+
+
+def create(settings: Settings, catalog: Catalog) -> FastAPI:
+    """The application with the STAC API's routes."""
+    pagination = TokenPaginationExtension()
+    api = _Api(
+        settings=ApiSettings(
+            stac_fastapi_title=settings.title,
+            stac_fastapi_description="Sentinel products as Cloud Optimized GeoTIFFs in SWEREF 99 TM",
+            stac_fastapi_landing_id="kartotek",
+            stac_fastapi_version="0.1.0",
+            _env_file=None,
+        ),
+        client=_Client(catalog=catalog, links=Links(settings), landing_page_id="kartotek"),
+        stac_version="1.1.0",
+        extensions=[pagination],
+        search_get_request_model=create_get_request_model([pagination]),
+        search_post_request_model=create_post_request_model([pagination]),
+        items_get_request_model=_ItemsRequest,
+        middlewares=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
+                allow_headers=["Content-Type", "Range", "If-None-Match"],
+                expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag"],
+                max_age=600,
+            )
+        ],
+    )
+    app: FastAPI = api.app
+    return app
+
+
+class _Api(StacApi):
+    """stac-fastapi's application, without its own health routes: ours are /livez and /readyz."""
+
+    def add_health_check(self) -> None:
+        """Nothing."""
+
+
+@attr.s
+class _ItemsRequest(ItemCollectionUri, GETTokenPagination):
+    """The parameters of /collections/{collection_id}/items."""
+
+
+class Links:
+    """Stored JSON completed on its way out: files get their public root, and links are spliced in as bytes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.root = settings.root
+        self.files_root = settings.files_root
+        self._files = f'"href":"{settings.files_root}/'.encode()
+
+    def item(self, content: bytes, collection: str, name: str) -> bytes:
+        """An item with its links."""
+        own = f"{self.root}/collections/{collection}"
+        return self._spliced(
+            content,
+            [
+                ("self", f"{own}/items/{name}", GEOJSON),
+                ("parent", own, "application/json"),
+                ("collection", own, "application/json"),
+                ("root", f"{self.root}/", "application/json"),
+            ],
+        )
+
+    def collection(self, content: bytes, name: str) -> bytes:
+        """A collection with its links."""
+        own = f"{self.root}/collections/{name}"
+        return self._spliced(
+            content,
+            [
+                ("self", own, "application/json"),
+                ("items", f"{own}/items", GEOJSON),
+                ("parent", f"{self.root}/", "application/json"),
+                ("root", f"{self.root}/", "application/json"),
+            ],
+        )
+
+    def _spliced(self, content: bytes, links: list[tuple[str, str, str]]) -> bytes:
+        """`links` is the last member of stored JSON, so that its end is always the same two bytes."""
+        found = content.replace(f'"href":"{MARKER}'.encode(), self._files)
+        more = b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)
+        first = b"" if found.endswith(b"[]}") else b","
+        return found[:-2] + first + more + b"]}"
+
+
+@attr.s
+class _Client(BaseCoreClient):
+    """What stac-fastapi calls; each answer is a Response of bytes."""
+
+    catalog: Catalog = attr.ib(kw_only=True)
+    links: Links = attr.ib(kw_only=True)
+
+    def landing_page(self, **kwargs: Any) -> Response:
+        """The landing page, as JSON unless HTML is named in Accept."""
+        request: Request = kwargs["request"]
+        if "text/html" in request.headers.get("accept", ""):
+            return page.page(files_url=self.links.files_root)
+        root = self.links.root
+        landing = self._landing_page(
+            base_url=f"{root}/", conformance_classes=self.conformance_classes(), extension_schemas=[]
+        )
+        landing["links"] += [
+            {
+                "rel": "service-desc",
+                "type": "application/vnd.oai.openapi+json;version=3.0",
+                "title": "OpenAPI document",
+                "href": f"{root}/api",
+            },
+            {"rel": "service-doc", "type": "text/html", "title": "OpenAPI, to read", "href": f"{root}/api.html"},
+        ]
+        for content in self.catalog.collections(caller.reader(request)):
+            found = orjson.loads(content)
+            landing["links"].append(
+                {
+                    "rel": "child",
+                    "type": "application/json",
+                    "title": found.get("title", found["id"]),
+                    "href": f"{root}/collections/{found['id']}",
+                }
+            )
+        return Response(orjson.dumps(landing), media_type="application/json", headers={"Vary": "Accept"})
+
+    def conformance(self, **kwargs: Any) -> Response:
+        """The conformance classes."""
+        return _json(orjson.dumps({"conformsTo": self.conformance_classes()}))
+
+    def all_collections(self, **kwargs: Any) -> Response:
+        """The collections that the caller may see."""
+        found = [
+            self.links.collection(content, orjson.loads(content)["id"])
+            for content in self.catalog.collections(caller.reader(kwargs["request"]))
+        ]
+        root = self.links.root
+        links = [
+            {"rel": "self", "href": f"{root}/collections", "type": "application/json"},
+            {"rel": "root", "href": f"{root}/", "type": "application/json"},
+            {"rel": "parent", "href": f"{root}/", "type": "application/json"},
+        ]
+        return _json(
+            b'{"collections":[' + b",".join(found) + b'],"numberMatched":%d,"numberReturned":%d,"links":'
+            % (len(found), len(found)) + orjson.dumps(links) + b"}"
+        )  # fmt: skip
+
+    def get_collection(self, collection_id: str, **kwargs: Any) -> Response:
+        """One collection."""
+        content = self.catalog.collection(caller.reader(kwargs["request"]), collection_id)
+        return _json(self.links.collection(content, collection_id))
+
+    def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Response:
+        """One item."""
+        content = self.catalog.item(caller.reader(kwargs["request"]), collection_id, item_id)
+        return _json(self.links.item(content, collection_id, item_id), GEOJSON)
+
+    def item_collection(
+        self,
+        collection_id: str,
+        bbox: Any = None,
+        datetime: Any = None,
+        limit: int | None = 10,
+        token: str | None = None,
+        **kwargs: Any,
+    ) -> Response:
+        """A page of a collection's items."""
+        request: Request = kwargs["request"]
+        self.catalog.collection(caller.reader(request), collection_id)
+        asked = question(collections=[collection_id], bbox=bbox, datetime=datetime, limit=limit, token=token)
+        return self._page(request, asked, f"{self.links.root}/collections/{collection_id}/items")
+
+    def get_search(self, **kwargs: Any) -> Response:
+        """A page of items across collections."""
+        request: Request = kwargs.pop("request")
+        if kwargs.get("intersects"):
+            kwargs["intersects"] = _geometry_text(kwargs["intersects"])
+        return self._page(request, question(**kwargs), f"{self.links.root}/search")
+
+    def post_search(self, search_request: Any, **kwargs: Any) -> Response:
+        """The same by POST."""
+        found = search_request.model_dump(
+            mode="json", include={"collections", "ids", "bbox", "intersects", "datetime", "limit", "token"}
+        )
+        body = {name: value for name, value in found.items() if value is not None}
+        return self._page(kwargs["request"], question(**found), f"{self.links.root}/search", body)
+
+    def _page(self, request: Request, asked: Search, address: str, body: dict[str, Any] | None = None) -> Response:
+        found = self.catalog.search(caller.reader(request), asked)
+        features = []
+        for content in found.items:
+            collection, name = _identity(content)
+            features.append(self.links.item(content, collection, name))
+        links: list[dict[str, Any]] = [
+            {"rel": "root", "href": f"{self.links.root}/", "type": "application/json"},
+            {"rel": "self", "href": _address(address, request), "type": GEOJSON},
+        ]
+        if found.next is not None:
+            token = found.next.token()
+            if body is None:
+                links.append(
+                    {"rel": "next", "href": _address(address, request, token), "type": GEOJSON, "method": "GET"}
+                )
+            else:
+                links.append(
+                    {
+                        "rel": "next",
+                        "href": address,
+                        "type": GEOJSON,
+                        "method": "POST",
+                        "body": {**body, "token": token},
+                    }
+                )
+        return _json(
+            b'{"type":"FeatureCollection","features":['
+            + b",".join(features)
+            + b'],"numberReturned":%d,"links":' % len(features)
+            + orjson.dumps(links)
+            + b"}",
+            GEOJSON,
+        )
+
+
+def question(
+    *,
+    collections: list[str] | None = None,
+    ids: list[str] | None = None,
+    bbox: Any = None,
+    intersects: Any = None,
+    datetime: str | None = None,
+    limit: int | None = 10,
+    token: str | None = None,
+) -> Search:
+    """A frozen search of the request's parameters. Raises BadRequest with what is wrong and what would do."""
+    if bbox is not None and intersects is not None:
+        raise BadRequest("bbox and intersects can't both be given; leave one out")
+    area = None
+    if bbox is not None:
+        area = _box(list(bbox))
+    elif intersects is not None:
+        area = _area(intersects)
+    start, end = _interval(datetime)
+    return Search(
+        collections=tuple(collections) if collections else None,
+        ids=tuple(ids) if ids else None,
+        area=area,
+        start=start,
+        end=end,
+        limit=10 if limit is None else limit,
+        after=Key.from_token(token) if token else None,
+    )
+
+
+def _box(numbers: list[float]) -> Geometry:
+    """A bbox of four or six numbers; one whose west is east of its east crosses 180 degrees."""
+    if len(numbers) == 6:
+        numbers = [numbers[0], numbers[1], numbers[3], numbers[4]]
+    if len(numbers) != 4:
+        raise BadRequest(f"bbox: {len(numbers)} numbers; give west,south,east,north")
+    west, south, east, north = numbers
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise BadRequest("bbox: give west,south,east,north in degrees, south below north")
+    if west > east:
+        return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
+    return shapely.box(west, south, east, north)
+
+
+def _area(geometry: dict[str, Any]) -> Geometry:
+    """A GeoJSON geometry in longitude and latitude."""
+    try:
+        found = shape(geometry)
+        count = shapely.get_num_coordinates(found)
+        valid = shapely.is_valid_reason(found)
+    except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise BadRequest(f"intersects: no GeoJSON geometry ({error})") from None
+    if count > MAX_VERTICES:
+        raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")
+    if found.is_empty:
+        raise BadRequest("intersects: the geometry is empty")
+    west, south, east, north = found.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise BadRequest("intersects: positions must be longitude, latitude in degrees")
+    if valid != "Valid Geometry":
+        raise BadRequest(f"intersects: not a valid geometry ({valid})")
+    return found
+
+
+def _geometry_text(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"intersects: not JSON ({error})") from None
+
+
+def _interval(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """(start, end) of `datetime`: an instant, or two with a slash between, of which one may be `..`."""
+    if not text:
+        return None, None
+    parts = text.split("/")
+    if len(parts) == 1:
+        found = instant(text)
+        return found, found
+    if len(parts) != 2 or all(part in ("", "..") for part in parts):
+        raise BadRequest(f"datetime: {text[:80]!r} is no interval, such as 2024-06-01T00:00:00Z/..")
+    start, end = (None if part in ("", "..") else instant(part) for part in parts)
+    if start is not None and end is not None and start > end:
+        raise BadRequest("datetime: the interval ends before it starts")
+    return start, end
+
+
+def _identity(content: bytes) -> tuple[str, str]:
+    """(collection, id) of an item's JSON."""
+    found = orjson.loads(content)
+    return found["collection"], found["id"]
+
+
+def _address(address: str, request: Request, token: str | None = None) -> str:
+    """The request's own address under our root, with another token."""
+    query = request.query_params.multi_items()
+    kept = [(name, value) for name, value in query if token is None or name != "token"]
+    if token is not None:
+        kept.append(("token", token))
+    return f"{address}?{urlencode(kept)}" if kept and request.method == "GET" else address
+
+
+def _json(content: bytes, kind: str = "application/json") -> Response:
+    return Response(content, media_type=kind)

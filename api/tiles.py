@@ -1,0 +1,57 @@
+"""Map tiles of items: /tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import caller
+from catalog.store import Catalog
+from kartotek import grids
+from kartotek.errors import NotFound
+from pixels import encode, render
+from pixels.blocks import Blocks
+
+DEFAULT = "true-colour"
+
+
+def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
+    """The routes of tiles."""
+    made = APIRouter(tags=["Tiles"])
+
+    @made.get(
+        "/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png",
+        summary="A tile of an item in true colour",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}, "description": "256 or 512 pixels, transparent without data"}},
+    )
+    def tile(
+        request: Request,
+        collection: str,
+        item: str,
+        tms: Annotated[str, Path(description=f"One of {', '.join(grids.tile_matrix_sets())}")],
+        z: Annotated[int, Path(ge=0, le=30)],
+        x: Annotated[int, Path(ge=0)],
+        y: Annotated[int, Path(ge=0)],
+    ) -> Response:
+        reader = caller.reader(request)
+        content = catalog.item(reader, collection, item)
+        kind = catalog.collection(reader, collection)
+        matrix_set = grids.tile_matrix_sets().get(tms)
+        if matrix_set is None:
+            raise NotFound(f"no tile matrix set {tms!r}; there are: {', '.join(grids.tile_matrix_sets())}")
+        target = render.tile_grid(matrix_set, z, x, y)
+        shown = render.picture(orjson.loads(content), orjson.loads(kind), DEFAULT)
+        # The picture is a function of the files (their keys carry hashes), of how they are shown, and of the place.
+        tag = hashlib.sha256(repr((shown, target)).encode()).hexdigest()[:32]
+        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(encode.png(render.rgba(blocks, shown, target)), headers=headers, media_type="image/png")
+
+    return made

@@ -1,0 +1,77 @@
+/** The map: SWEREF 99 TM, land, footprints, and the picture of the chosen item. */
+
+import { defaults as defaultControls } from 'ol/control/defaults.js';
+import ScaleLine from 'ol/control/ScaleLine.js';
+import ZoomToExtent from 'ol/control/ZoomToExtent.js';
+import { isEmpty } from 'ol/extent.js';
+import { defaults as defaultInteractions } from 'ol/interaction/defaults.js';
+import OlMap from 'ol/Map.js';
+import View from 'ol/View.js';
+import { SURROUNDINGS, SWEDEN, SWEREF99TM } from './grid.js';
+import { createLand } from './land.js';
+
+const FIT = { padding: [40, 40, 48, 40], minResolution: 10 };
+const still = window.matchMedia('(prefers-reduced-motion: reduce)');
+
+export function createMap({ target, footprints, picture, onClick }) {
+  const view = new View({
+    projection: SWEREF99TM,
+    extent: SURROUNDINGS,
+    constrainOnlyCenter: true,
+    enableRotation: false,
+    maxResolution: 5120,
+    minResolution: 1,
+  });
+  const map = new OlMap({
+    target,
+    view,
+    layers: [...createLand(), ...footprints.beneath, picture.layer, ...footprints.above],
+    controls: defaultControls({ rotate: false, attributionOptions: { collapsible: false } }).extend([
+      new ZoomToExtent({ extent: SWEDEN, label: '⤢', tipLabel: 'All of Sweden' }),
+      new ScaleLine({ minWidth: 80 }),
+    ]),
+    interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false }),
+  });
+  view.fit(SWEDEN, { size: map.getSize(), padding: [16, 16, 16, 16] });
+
+  map.on('singleclick', ({ coordinate }) => onClick(coordinate));
+  map.on('pointermove', ({ coordinate, dragging }) => {
+    if (!dragging) target.classList.toggle('over-item', footprints.keysAt(coordinate).size > 0);
+  });
+
+  /** When nothing is left to load or to draw. */
+  function rendered() {
+    return new Promise((done) => {
+      map.once('rendercomplete', () => done());
+      map.render();
+    });
+  }
+
+  return {
+    ol: map,
+    rendered,
+
+    /** Move until the extent fills the view (an empty one moves nothing); done when all is drawn there. */
+    async goTo(extent) {
+      const duration = still.matches ? 0 : 400;
+      if (!isEmpty(extent)) await new Promise((callback) => view.fit(extent, { ...FIT, duration, callback }));
+      await rendered();
+    },
+
+    /** What the picture's canvas shows at a place in EPSG:3006: [r, g, b, a], or null outside the view. */
+    pixelAt(coordinate) {
+      map.renderSync();
+      const [x, y] = map.getPixelFromCoordinate(coordinate);
+      const [width, height] = map.getSize();
+      if (x < 0 || y < 0 || x >= width || y >= height) return null;
+      const canvas = map.getViewport().querySelector('.picture canvas');
+      if (!canvas) return [0, 0, 0, 0];
+      const [outer, inner] = [map.getViewport(), canvas].map((element) => element.getBoundingClientRect());
+      const column = (x + outer.left - inner.left) * (canvas.width / inner.width);
+      const row = (y + outer.top - inner.top) * (canvas.height / inner.height);
+      const probe = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true }); // spares the map's own canvas
+      probe.drawImage(canvas, Math.floor(column), Math.floor(row), 1, 1, 0, 0, 1, 1);
+      return Array.from(probe.getImageData(0, 0, 1, 1).data);
+    },
+  };
+}

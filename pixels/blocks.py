@@ -1,0 +1,161 @@
+"""Blocks of our COGs: where they lie in a file, and their pixels, read by range and kept decoded for a while.
+
+A file's directory is read once; keys carry the hash of what lies under them, so nothing that is kept can be stale.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from kartotek.errors import BadFile
+from kartotek.grids import BLOCK
+from kartotek.storage import Storage
+
+_HEAD = 32_768
+"""Bytes read for a file's directory; ours have less than 10 kB."""
+_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d"}
+_READERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a file."""
+
+    columns: int
+    rows: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def across(self) -> int:
+        """Blocks in a row of blocks."""
+        return -(-self.columns // BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What a reader has to know of a file: its levels, finest first, and how numbers are packed."""
+
+    key: str
+    levels: tuple[Level, ...]
+    data_type: np.dtype[Any]
+    samples: int
+
+
+class Blocks:
+    """Reads blocks from a storage; safe to share between threads."""
+
+    def __init__(self, storage: Storage, *, memory: int) -> None:
+        """`memory` is the most that decoded blocks may take, in bytes."""
+        self._storage = storage
+        self._blocks: LRUCache[Hashable, NDArray[Any]] = LRUCache(memory, getsizeof=lambda block: block.nbytes)
+        self._directories: LRUCache[Hashable, Directory] = LRUCache(10_000)
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="blocks")
+
+    def directory(self, key: str) -> Directory:
+        """A file's directory. Raises NotStored, or BadFile where it is not one of our COGs."""
+        with self._lock:
+            found = self._directories.get(key)
+        if found is None:
+            found = parse(key, self._storage.read(key, 0, _HEAD))
+            with self._lock:
+                self._directories[key] = found
+        return found
+
+    def window(self, file: Directory, level: int, rows: slice, columns: slice) -> NDArray[Any]:
+        """Pixels of a level, (samples, rows, columns); the window must lie inside the level."""
+        image = file.levels[level]
+        result = np.empty((file.samples, rows.stop - rows.start, columns.stop - columns.start), file.data_type)
+        places = [
+            (row, column)
+            for row in range(rows.start // BLOCK, -(-rows.stop // BLOCK))
+            for column in range(columns.start // BLOCK, -(-columns.stop // BLOCK))
+        ]
+        numbers = [row * image.across + column for row, column in places]
+        for (row, column), block in zip(places, self._read(file, level, numbers), strict=True):
+            top, left = max(rows.start, row * BLOCK), max(columns.start, column * BLOCK)
+            bottom, right = min(rows.stop, (row + 1) * BLOCK), min(columns.stop, (column + 1) * BLOCK)
+            result[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = block[
+                :, top - row * BLOCK : bottom - row * BLOCK, left - column * BLOCK : right - column * BLOCK
+            ]
+        return result
+
+    def _read(self, file: Directory, level: int, numbers: list[int]) -> list[NDArray[Any]]:
+        """Blocks in the order of their numbers; several are read at once."""
+        if len(numbers) == 1:
+            return [self._block(file, level, numbers[0])]
+        return list(self._pool.map(lambda number: self._block(file, level, number), numbers))
+
+    def _block(self, file: Directory, level: int, number: int) -> NDArray[Any]:
+        key = (file.key, level, number)
+        with self._lock:
+            found = self._blocks.get(key)
+        if found is None:
+            image = file.levels[level]
+            packed = self._storage.read(file.key, image.offsets[number], image.sizes[number])
+            found = decode(packed, file)
+            with self._lock:
+                if found.nbytes <= self._blocks.maxsize:
+                    self._blocks[key] = found
+        return found
+
+
+def decode(packed: bytes, file: Directory) -> NDArray[Any]:
+    """A block's pixels, (samples, 512, 512)."""
+    size = BLOCK * BLOCK * file.samples * file.data_type.itemsize
+    raw = imagecodecs.deflate_decode(packed, out=size)
+    if len(raw) != size:
+        raise BadFile(f"{file.key}: a block unpacks to {len(raw)} bytes, expected {size}")
+    block: NDArray[Any] = np.frombuffer(raw, file.data_type).reshape(BLOCK, BLOCK, file.samples)
+    if file.data_type.kind == "f":
+        block = imagecodecs.floatpred_decode(block, axis=-2)
+    else:
+        block = imagecodecs.delta_decode(block, axis=-2)
+    return np.moveaxis(block, -1, 0)
+
+
+def parse(key: str, head: bytes) -> Directory:
+    """The directory in a file's first bytes (TIFF 6.0). Raises BadFile where `converters.cog` did not write it."""
+    if head[:4] != b"II*\0":
+        raise BadFile(f"{key}: not a TIFF of little-endian numbers")
+    levels: list[Level] = []
+    data_type, samples = np.dtype(np.uint8), 1
+    (position,) = struct.unpack_from("<I", head, 4)
+    while position:
+        try:
+            tags, position = _directory(head, position)
+            if (tags[322], tags[323], tags[259]) != ((BLOCK,), (BLOCK,), (8,)):
+                raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE")
+            samples = tags[277][0]
+            data_type = np.dtype(f"<{'?uif'[tags[339][0]]}{tags[258][0] // 8}")
+            levels.append(Level(tags[256][0], tags[257][0], tags[324], tags[325]))
+        except (KeyError, struct.error, IndexError) as error:
+            raise BadFile(f"{key}: its directory is not one of kartotek's: {error!r}") from error
+    return Directory(key, tuple(levels), data_type, samples)
+
+
+def _directory(head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:
+    """The numeric tags of a directory, and where the next directory stands (0: nowhere)."""
+    (count,) = struct.unpack_from("<H", head, position)
+    tags: dict[int, tuple[int, ...]] = {}
+    for number in range(count):
+        entry = position + 2 + 12 * number
+        code, kind, values = struct.unpack_from("<HHI", head, entry)
+        if kind not in (3, 4):
+            continue
+        size = values * struct.calcsize(_TYPES[kind])
+        where = entry + 8 if size <= 4 else struct.unpack_from("<I", head, entry + 8)[0]
+        tags[code] = struct.unpack_from(f"<{values}{_TYPES[kind]}", head, where)
+    (following,) = struct.unpack_from("<I", head, position + 2 + 12 * count)
+    return tags, following
