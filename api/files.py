@@ -13,14 +13,12 @@ from starlette.responses import Response, StreamingResponse
 from api import caller
 from api.errors import problem
 from catalog.store import Catalog
-from converters.items import COG
 from kartotek.errors import NotFound
-from kartotek.storage import MARKER, Storage
+from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PIECE = 1 << 20
-TYPES = {".tif": COG, ".png": "image/png", ".parquet": "application/vnd.apache.parquet"}
 
 
 def router(catalog: Catalog, storage: Storage) -> APIRouter:
@@ -68,7 +66,7 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
                 (start, stop), status = part, HTTPStatus.PARTIAL_CONTENT
                 headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         headers["Content-Length"] = str(stop - start)
-        kind = TYPES.get(suffix, "application/octet-stream")
+        kind = MEDIA_TYPES.get(suffix, "application/octet-stream")
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
         return StreamingResponse(_pieces(storage, key, start, stop), status, headers, kind)

@@ -46,7 +46,7 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
             stac_fastapi_version="0.1.0",
             _env_file=None,
         ),
-        client=_Client(catalog=catalog, links=Links(settings), landing_page_id="kartotek"),
+        client=_Client(catalog=catalog, links=Links(settings)),
         stac_version="1.1.0",
         extensions=[pagination],
         search_get_request_model=create_get_request_model([pagination]),
@@ -127,6 +127,7 @@ class _Client(BaseCoreClient):
 
     catalog: Catalog = attr.ib(kw_only=True)
     links: Links = attr.ib(kw_only=True)
+    landing_page_id: str = attr.ib(default="kartotek", kw_only=True)
 
     def landing_page(self, **kwargs: Any) -> Response:
         """The landing page, as JSON unless HTML is named in Accept."""

@@ -157,7 +157,9 @@ def intersects(
     The times narrow the candidates; they are tested exactly elsewhere.
     """
     candidates = []
-    for part in shapely.get_parts(shape):
+    parts = shapely.get_parts(shape)
+    # Two boxes for what is cut at 180 degrees; for many parts one box around them all, since each costs a look-up.
+    for part in parts if len(parts) <= 2 else [shape]:
         west, south, east, north = part.bounds
         near = select(_place.c.pk).where(
             _place.c.east >= west, _place.c.west <= east, _place.c.north >= south, _place.c.south <= north

@@ -131,4 +131,7 @@ def instant(text: str) -> datetime:
         raise BadRequest(f"datetime: {text[:40]!r} is no RFC 3339 time, such as 2024-06-01T00:00:00Z") from None
     if found.tzinfo is None:
         raise BadRequest(f"datetime: {text[:40]!r} has no time zone; write 2024-06-01T00:00:00Z")
-    return found.astimezone(UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise BadRequest(f"datetime: {text[:40]!r} lies outside the years 1 to 9999 in UTC") from None

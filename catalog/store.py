@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from shapely.geometry import shape
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from catalog import dialects
 from catalog import search as searching
@@ -58,11 +58,7 @@ class Catalog:
 
     def check(self) -> None:
         """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers."""
-        try:
-            with self._engine.connect() as connection:
-                current = self._revision(connection)
-        except OperationalError as error:
-            raise CatalogError(f"{self._engine.url.render_as_string()}: {error.orig}") from error
+        current = self._current()
         newest = ScriptDirectory.from_config(_alembic()).get_current_head()
         if current != newest:
             raise NotMigrated(
@@ -72,11 +68,17 @@ class Catalog:
 
     def ready(self) -> None:
         """Make the tables where the database is empty, as a SQLite file is at first; else as `check`."""
-        with self._engine.connect() as connection:
-            empty = self._revision(connection) is None
-        if empty:
+        if self._current() is None:
             self.migrate()
         self.check()
+
+    def _current(self) -> str | None:
+        """The revision of the tables; None where there are none. Raises CatalogError where nothing answers."""
+        try:
+            with self._engine.connect() as connection:
+                return self._revision(connection)
+        except DatabaseError as error:
+            raise CatalogError(f"{self._engine.url.render_as_string()}: {error.orig}") from error
 
     @staticmethod
     def _revision(connection: Connection) -> str | None:

@@ -15,6 +15,7 @@ from kartotek import footprints, squares
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.product import CollectionType, Layer, LayerType, Product
+from kartotek.storage import MEDIA_TYPES
 
 VERSION = "1"
 """Of the recipe of conversion; it changes when the same product would give other files or another item."""
@@ -32,7 +33,7 @@ _ITEM_EXTENSIONS = (
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
 _RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 
-COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+COG = MEDIA_TYPES[".tif"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,7 @@ def collection(kind: CollectionType) -> pystac.Collection:
 def thumbnail(path: Path) -> pystac.Asset:
     """The asset of the thumbnail."""
     return pystac.Asset(
-        path.name, title="Thumbnail", media_type=pystac.MediaType.PNG, roles=["thumbnail"], extra_fields=_file(path)
+        path.name, title="Thumbnail", media_type=MEDIA_TYPES[path.suffix], roles=["thumbnail"], extra_fields=_file(path)
     )
 
 
@@ -147,7 +148,7 @@ def squares_asset(path: Path) -> pystac.Asset:
     return pystac.Asset(
         path.name,
         title="Counts per 5 km index square",
-        media_type="application/vnd.apache.parquet",
+        media_type=MEDIA_TYPES[path.suffix],
         roles=["metadata"],
         extra_fields={
             **_file(path),

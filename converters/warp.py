@@ -22,6 +22,8 @@ from kartotek.product import Kind, Layer, LayerType
 
 DRIVERS = ("JP2OpenJPEG", "GTiff")
 """What a band's file may be, whatever it is called."""
+MAX_PIXELS = 20_000**2
+"""Pixels of a band that are read; genuine ones have 10 980²."""
 STRIP = 512
 """Rows that are warped at a time: what is needed beside the arrays themselves is in proportion to it."""
 
@@ -42,6 +44,8 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
     """
     try:
         with rasterio.Env(GDAL_NUM_THREADS=threads), _opened(layer.href) as source:
+            if source.width * source.height > MAX_PIXELS:
+                raise BrokenProduct(f"{layer.file}: {source.width} x {source.height} pixels; {MAX_PIXELS} at most")
             if source.count != max(1, len(layer.type.bands)):
                 raise BrokenProduct(f"{layer.file}: {source.count} bands, expected {max(1, len(layer.type.bands))}")
             if source.dtypes[0] != layer.type.data_type:
@@ -113,7 +117,10 @@ def target(source: Grid, crs: str) -> Grid:
     change = grids.transformer(source.crs, crs)
     moved = shapely.transform(outline, lambda x, y: change.transform(x, y), interleaved=False)
     left, bottom, right, top = moved.bounds
-    return grids.snapped(crs, resolution, Bounds(left, bottom, right, top))
+    # A pixel more, since the outline bends by up to a metre between its points.
+    return grids.snapped(
+        crs, resolution, Bounds(left - resolution, bottom - resolution, right + resolution, top + resolution)
+    )
 
 
 def copies(source: Grid, crs: str) -> bool:

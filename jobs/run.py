@@ -11,7 +11,7 @@ from catalog.store import Catalog
 from converters import sensors
 from converters.convert import Progress, Recipe, convert
 from jobs.publish import Published, publish
-from kartotek.errors import BadFile, ProductError
+from kartotek.errors import BadFile, ProductError, StorageError
 from kartotek.storage import Storage
 
 
@@ -45,3 +45,8 @@ def run(
                 yield publish(converted, storage, catalog)
         except (ProductError, BadFile) as error:
             yield Failed(path, error)
+        except OSError as error:
+            raise StorageError(
+                f"{path.name}: can't write its files: {error.strerror or error}; they are made in "
+                f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+            ) from error

@@ -36,7 +36,7 @@ def valid(footprint: BaseGeometry) -> Polygon | MultiPolygon:
     """The footprint mended, cut at 180 degrees where it crosses, rounded to a centimetre and wound as GeoJSON says."""
     west, _, east, _ = footprint.bounds
     if west < -180 or east > 180 or east - west > 180:
-        footprint = shapely.geometry.shape(antimeridian.fix_shape(footprint.__geo_interface__))
+        footprint = shapely.geometry.shape(antimeridian.fix_shape(footprint.__geo_interface__, fix_winding=True))
     mended = shapely.set_precision(shapely.make_valid(footprint), 10.0**-DIGITS)
     areas = [part for part in shapely.get_parts(mended) if isinstance(part, Polygon) and not part.is_empty]
     if isinstance(mended, MultiPolygon | Polygon):

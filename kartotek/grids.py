@@ -190,6 +190,7 @@ def tile_matrix_sets() -> Mapping[str, TileMatrixSet]:
         minzoom=0,
         maxzoom=13,
         matrix_scale=[4, 4],
+        orderedAxes=["N", "E"],
         id="SWEREF99TM",
         title="SWEREF 99 TM, as the tile services of Lantmäteriet",
     )
@@ -201,6 +202,7 @@ def tile_matrix_sets() -> Mapping[str, TileMatrixSet]:
         minzoom=0,
         maxzoom=8,
         matrix_scale=[1, 2],
+        orderedAxes=["N", "E"],
         id="SWEREF99TM10",
         title="SWEREF 99 TM, the pixels and blocks of kartotek's files",
     )

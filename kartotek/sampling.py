@@ -53,6 +53,7 @@ class Lattice:
         )
 
 
+@np.errstate(invalid="ignore")  # places that PROJ can't reach are infinite; they get no data
 def _refine(points: NDArray[np.float64], rows: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
     """Control points interpolated linearly to single pixels, first down, then across."""
     whole, part = np.divmod(rows, STEP)
@@ -76,6 +77,7 @@ def nearest(
     return found
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def bilinear(
     source: NDArray[Any],
     columns: NDArray[np.float64],
@@ -90,7 +92,7 @@ def bilinear(
     """
     height, width = source.shape
     i, j, inside = _holders(source.shape, columns, rows)
-    usable = inside if nodata is None else inside & (source[i, j] != nodata)
+    usable = inside if nodata is None else inside & ~_missing(source[i, j], nodata)
     x, y = columns - 0.5, rows - 0.5
     left, upper = np.floor(x), np.floor(y)
     across, down = (x - left).astype(np.float32), (y - upper).astype(np.float32)
@@ -105,7 +107,10 @@ def bilinear(
             weight = weight_x * weight_y
             weight[(r < 0) | (r >= height) | (c < 0) | (c >= width)] = 0
             if nodata is not None:
-                weight[value == nodata] = 0
+                missing = _missing(value, nodata)
+                weight[missing] = 0
+                if np.isnan(nodata):
+                    value[missing] = 0  # NaN times no weight would be NaN
             total += weight * value
             weights += weight
     total /= np.maximum(weights, np.float32(1e-6))
@@ -114,6 +119,12 @@ def bilinear(
     found = total.astype(source.dtype)
     found[~usable] = fill
     return found
+
+
+def _missing(values: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+    """Where values are the one that means no data, which may be NaN."""
+    missing: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
+    return missing
 
 
 def _holders(

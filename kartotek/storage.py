@@ -20,6 +20,13 @@ from kartotek.errors import BadSettings, NotStored, StorageError
 MARKER = "storage:///"
 """What an asset's href starts with at rest; a key follows. It becomes the public root of files on the way out."""
 
+MEDIA_TYPES = {
+    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    ".png": "image/png",
+    ".parquet": "application/vnd.apache.parquet",
+}
+"""What files are, by suffix: in items, and where they are served."""
+
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _CHUNK = 1 << 20
 
@@ -58,6 +65,7 @@ class FolderStorage:
         """Write under a temporary name, flush to the disk, and give it its name."""
         path = self._path(key)
         if path.exists():
+            _sync_folder(path.parent)  # whoever else wrote it may not have come so far
             return
         self._make_folder(path.parent)
         temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.part")

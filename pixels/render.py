@@ -91,13 +91,14 @@ def rgba(blocks: Blocks, shown: Picture, target: Grid) -> NDArray[np.uint8]:
 def stretched(band: NDArray[Any], layer: Source, limits: Sequence[float]) -> NDArray[np.uint8]:
     """8 bits of a band: black at the lower physical value, white at the upper one."""
     low, high = limits
-    if band.dtype.kind == "u" and band.dtype.itemsize <= 2:
-        # Few enough numbers to compute each once.
-        table = np.arange(2 ** (8 * band.dtype.itemsize)) * layer.scale + layer.offset
-        return _bytes(table, low, high)[band]
-    return _bytes(band * layer.scale + layer.offset, low, high)
+    if band.dtype.kind != "u" or band.dtype.itemsize > 2:
+        return _shades(band * layer.scale + layer.offset, low, high)
+    # Few enough numbers to compute each once.
+    table = _shades(np.arange(2 ** (8 * band.dtype.itemsize)) * layer.scale + layer.offset, low, high)
+    shades: NDArray[np.uint8] = table[band]
+    return shades
 
 
-def _bytes(physical: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+def _shades(physical: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
     shades: NDArray[np.uint8] = np.clip((physical - low) / (high - low) * 255 + 0.5, 0, 255).astype(np.uint8)
     return shades

@@ -40,7 +40,7 @@ def _overlaps() -> tuple[Scene, ...]:
         baseline="04.00",
         orbit=65,
     )
-    spring = replace(uppsala, sensed=_utc("2023-04-21T10:15:59.024"), baseline="05.09", overcorrected=0.018)
+    spring = replace(uppsala, sensed=_utc("2023-04-21T10:15:59.024"), baseline="05.09", overcorrected=0.025)
     return (
         # The same day of two years, before and after the DN were moved by 1000: the reflectances are equal.
         replace(uppsala, sensed=_utc("2021-07-15T10:20:31.024"), platform="S2A", baseline="03.01"),
@@ -89,7 +89,7 @@ def _whole() -> tuple[Scene, ...]:
     return tuple(
         Scene(
             tile=tile, zone=zone, left=left, top=6_700_020, pixels=10_980, complete=True,
-            sensed=_utc("2024-05-15T10:15:59.024"), platform="S2B", baseline="05.10", orbit=65, overcorrected=0.018,
+            sensed=_utc("2024-05-15T10:15:59.024"), platform="S2B", baseline="05.10", orbit=65, overcorrected=0.025,
         )
         for tile, zone, left in (("33VXG", 33, 600_000), ("34VCM", 34, 300_000))
     )  # fmt: skip

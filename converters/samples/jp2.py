@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio import Affine
 
@@ -26,25 +27,31 @@ def encode(
 ) -> None:
     """Write bands of pixels, their upper left corner placed in the CRS (metres); `bits` where the type has more."""
     tile, code_block, precinct = CODING[min(resolution, 60)]
-    options = {"NBITS": bits} if bits else {}
+    levels = min(5, pixels.shape[2].bit_length())
     with (
         rasterio.Env(GDAL_PAM_ENABLED="NO"),
         rasterio.open(
-            path,
+            path.name,
             "w",
-            driver="JP2OpenJPEG",
+            driver="MEM",
             count=pixels.shape[0],
             height=pixels.shape[1],
             width=pixels.shape[2],
             dtype=pixels.dtype,
             crs=f"EPSG:{crs}",
             transform=Affine(resolution, 0, left, 0, -resolution, top),
-            tiled=True,
-            blockxsize=tile,
-            blockysize=tile,
+        ) as memory,
+    ):
+        memory.write(pixels)
+        rasterio.shutil.copy(
+            memory,
+            path,
+            driver="JP2OpenJPEG",
+            BLOCKXSIZE=tile,
+            BLOCKYSIZE=tile,
             QUALITY=100,
             REVERSIBLE="YES",
-            RESOLUTIONS=5,
+            RESOLUTIONS=levels,
             PROGRESSION="LRCP",
             GeoJP2="NO",
             GMLJP2="YES",
@@ -53,8 +60,6 @@ def encode(
             CODEC="JP2",
             CODEBLOCK_WIDTH=code_block,
             CODEBLOCK_HEIGHT=code_block,
-            PRECINCTS=",".join([f"{{{precinct},{precinct}}}"] * 5),
-            **options,
-        ) as file,
-    ):
-        file.write(pixels)
+            PRECINCTS=",".join([f"{{{precinct},{precinct}}}"] * levels),
+            **({"NBITS": bits} if bits else {}),
+        )

@@ -151,6 +151,8 @@ class Scene:
         if self.swath is not None:
             to_zone = Transformer.from_crs(3006, self.crs, always_xy=True)
             seen &= transform(_right_side(self.swath), to_zone.transform, interleaved=False)
+        if seen.is_empty:
+            raise ValueError(f"{self.name}: nothing of it lies within the swath; move its edge")
         # Two pixels within the edge, since a straight edge in longitude and latitude bows by some metres in 11 km.
         seen = orient(seen.simplify(1).buffer(-20, join_style="mitre").segmentize(11_000), -1)
         corners = seen.exterior.coords[:-1]

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from converters.safe import open_product
-from kartotek.errors import UnknownProduct
+from kartotek.errors import BrokenProduct, UnknownProduct
 from kartotek.product import Product, Sensor
 
 
@@ -23,9 +23,16 @@ def read(path: Path, *, visual: bool = False) -> Product:
 
     `visual` asks for pictures for the eye too. Raises a ProductError that names the file and what to do.
     """
-    files = open_product(path)
-    for sensor in sensors():
-        if sensor.recognise(files):
-            return sensor.read(files, visual=visual)
+    try:
+        files = open_product(path)
+        for sensor in sensors():
+            if sensor.recognise(files):
+                return sensor.read(files, visual=visual)
+    except OSError as error:
+        raise BrokenProduct(f"{path.name}: can't be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise BrokenProduct(
+            f"{path.name}: its metadata makes no sense ({type(error).__name__}: {error}); fetch the product again"
+        ) from error
     names = ", ".join(sensor.name for sensor in sensors())
     raise UnknownProduct(f"{path.name}: no sensor recognises it; sensors: {names}")

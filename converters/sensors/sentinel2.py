@@ -295,8 +295,11 @@ def _grid(tile: _Document, resolution: int) -> Grid:
                         found[name] = float(child.text)
     if len(found) != 4:
         raise BrokenProduct(f"{tile.name}: no whole Tile_Geocoding for {resolution} m in it; fetch the product again")
+    crs = tile.text("HORIZONTAL_CS_CODE")
+    if not re.fullmatch(r"EPSG:32[67](0[1-9]|[1-5]\d|60)", crs):
+        raise BrokenProduct(f"{tile.name}: HORIZONTAL_CS_CODE is {crs!r}, not a UTM zone; fetch the product again")
     return Grid(
-        crs=tile.text("HORIZONTAL_CS_CODE"),
+        crs=crs,
         left=found["ULX"],
         top=found["ULY"],
         resolution=resolution,
@@ -389,7 +392,7 @@ def _properties(main: _Document, tile: _Document, collection: CollectionType) ->
         "eo:snow_cover": quality.number("SNOW_ICE_PERCENTAGE", "SNOW_COVERAGE_ASSESSMENT"),
         "sat:orbit_state": (main.find("SENSING_ORBIT_DIRECTION") or "descending").lower(),
         "sat:relative_orbit": _whole(main.number("SENSING_ORBIT_NUMBER")),
-        "processing:level": "L2" if collection is L2A else "L1",
+        "processing:level": "L2A" if collection is L2A else "L1C",
         "processing:version": main.find("PROCESSING_BASELINE"),
         "processing:datetime": main.find("GENERATION_TIME"),
         "product:type": main.find("PRODUCT_TYPE"),
