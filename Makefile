@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full check docs lock clean
+.PHONY: help demo serve test test-full check docs picture lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ check: $(VENV)/.tested  ## formatting, lint, types, layers, then the tests
 
 docs: $(VENV)/.documented  ## the documentation as a site, in site/
 	$(BIN)/mkdocs build --strict
+
+picture: $(VENV)/.tested browser  ## the README's picture, by Chromium
+	KARTOTEK_TEST_PICTURE=docs/images/page.png $(BIN)/python -m pytest -q tests/api/test_viewer.py -k picture
 
 lock:  ## pin all dependencies again, by hash (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

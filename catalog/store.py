@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from shapely.geometry import shape
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import DatabaseError
@@ -22,7 +23,7 @@ from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.models import collections, items, squares
 from catalog.search import Page, Search
-from kartotek.errors import CatalogError, NotFound, NotMigrated
+from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
 
@@ -54,12 +55,15 @@ class Catalog:
             current = self._revision(connection)
             backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
             connection.rollback()
-            (command.downgrade if backwards else command.upgrade)(config, revision)
+            try:
+                (command.downgrade if backwards else command.upgrade)(config, revision)
+            except CommandError as error:
+                raise BadRequest(f"{error}; the newest revision of this program is {_newest()}") from error
 
     def check(self) -> None:
         """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers."""
         current = self._current()
-        newest = ScriptDirectory.from_config(_alembic()).get_current_head()
+        newest = _newest()
         if current != newest:
             raise NotMigrated(
                 f"{self._engine.url.render_as_string()}: tables are of revision {current or 'none'}, this program "
@@ -223,6 +227,11 @@ def _square(pk: int, square: Square) -> dict[str, Any]:
         "indices": {name: asdict(spread) for name, spread in square.indices.items()},
         "recipe": RECIPE,
     }
+
+
+def _newest() -> str | None:
+    """The newest revision of the tables that this program knows."""
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _alembic() -> Config:

@@ -27,7 +27,7 @@ MEDIA_TYPES = {
 }
 """What files are, by suffix: in items, and where they are served."""
 
-_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}/)*[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _CHUNK = 1 << 20
 
 
@@ -80,7 +80,7 @@ class FolderStorage:
         except OSError as error:
             raise StorageError(f"{self.root}: can't write {key}: {error.strerror}") from error
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 temporary.unlink()
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:

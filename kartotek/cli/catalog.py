@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -39,13 +40,15 @@ def migrate(revision: str, database: str | None) -> None:
 @click.command(
     epilog="""\b
 Examples:
-  kartotek search --bbox 17.5,59.7,18.5,60.2 --datetime 2022-07-01T00:00:00Z/..
+  kartotek search --bbox 17.5,59.7,18.5,60.2 --datetime 2022-07-01/..
   kartotek search --collections sentinel-2-l2a --limit 3 --json | jq .id"""
 )
 @click.option("--collections", metavar="ID,...", help="Of these collections.")
 @click.option("--ids", metavar="ID,...", help="Of these ids.")
 @click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
-@click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; one end may be '..'.")
+@click.option(
+    "--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end."
+)
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
 @options.json_option("Print one STAC item a line.")
 @options.database
@@ -128,13 +131,16 @@ def _tell_item(content: bytes, *, as_json: bool) -> None:
         click.echo(f"  {name:10} {size / 1e6:9.2f} MB  {asset['href'].removeprefix(MARKER)}")
 
 
-def _period(text: str | None) -> tuple[Any, Any]:
-    """(start, end) of --datetime."""
+def _period(text: str | None) -> tuple[datetime | None, datetime | None]:
+    """(start, end) of --datetime; a date alone is the whole day."""
     if text is None:
         return None, None
     first, slash, last = text.partition("/")
-    start = None if first in ("", "..") else instant(first)
-    return start, (start if not slash else None if last in ("", "..") else instant(last))
+    if not slash:
+        last = first
+    start = None if first in ("", "..") else instant(f"{first}T00:00:00Z" if len(first) == 10 else first)
+    end = None if last in ("", "..") else instant(f"{last}T23:59:59.999999Z" if len(last) == 10 else last)
+    return start, end
 
 
 def _box(text: str | None) -> shapely.Polygon | None:
