@@ -118,7 +118,7 @@ class _Work:
         resampled = not warp.copies(delivered.grid, crs)
         del delivered
         depth = grids.levels(placed.grid.columns, placed.grid.rows)
-        levels = cog.pyramid(placed.pixels, layer.type, depth=depth)
+        levels = cog.pyramid(placed.pixels, layer.type, depth=depth, threads=threads)
         path = self.folder / f"{layer.name}.tif"
         cog.write(path, levels, placed.grid, layer, threads=threads)
         self.written[layer.name] = items.WrittenLayer(layer=layer, grid=placed.grid, path=path, resampled=resampled)

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 from shapely import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
 
 from kartotek import footprints
 from kartotek.grids import Grid
@@ -18,7 +19,9 @@ from kartotek.grids import Grid
 PIXEL = 20
 """Metres: cells of the mask in which bands of 10, 20 and 60 m are brought together."""
 LOSS = 0.006
-"""Share of the area that may be given away for a simple outline; the promise is 1 %."""
+"""Share of the area that is to be given away for a simple outline."""
+MOST = 0.009
+"""Share of the area that may be given away; the promise is 1 %."""
 SHIFT = 150
 """Metres that an edge is moved inwards at most: stairs of 60 m pixels are smoothed, and no more is given away."""
 SPECK = 1e-4
@@ -35,10 +38,13 @@ class Extent:
     def add(self, band: NDArray[Any], grid: Grid, nodata: float | None) -> None:
         """Take a band's pixels, (rows, columns), into account; where it has none, the scene has none."""
         valid = np.ones(band.shape, np.bool_) if nodata is None else band != nodata
+        if nodata is not None and np.isnan(nodata):
+            valid = ~np.isnan(band)
         if grid.resolution < PIXEL and PIXEL % grid.resolution == 0:
             factor = int(PIXEL // grid.resolution)
             rows, columns = -(-grid.rows // factor) * factor, -(-grid.columns // factor) * factor
-            valid = np.pad(valid, ((0, rows - grid.rows), (0, columns - grid.columns)))
+            if (rows, columns) != valid.shape:
+                valid = np.pad(valid, ((0, rows - grid.rows), (0, columns - grid.columns)))
             cells = valid[0::factor, 0::factor].copy()
             for row in range(factor):
                 for column in range(factor):
@@ -78,11 +84,17 @@ class Extent:
         # Stairs of pixels along a slanting edge would count as a long rim: measured without them.
         rim = shapely.simplify(outline, SHIFT).length
         tolerance = min(LOSS * outline.area / rim, SHIFT)
+        # Shrunk by as much as the simplification and the bend may move an edge; by less where corners are many and near.
+        while (simple := _simplified(outline, tolerance)).area < (1 - MOST) * area and tolerance > 1:
+            tolerance /= 2
         # An edge of d km bends by up to 0.05 d² metres between SWEREF 99 TM and degrees (at 68 N).
         spacing = 1000 * np.sqrt(tolerance / 4 / 0.05)
-        # Shrunk by as much as the simplification and the bend may move an edge.
-        inside = shapely.buffer(outline, -1.25 * tolerance, join_style="mitre")
-        return footprints.from_projected(shapely.simplify(inside, tolerance), self._grid.crs, spacing=float(spacing))
+        return footprints.from_projected(simple, self._grid.crs, spacing=float(spacing))
+
+
+def _simplified(outline: BaseGeometry, tolerance: float) -> BaseGeometry:
+    """The outline shrunk and then simplified, so that it stays inside."""
+    return shapely.simplify(shapely.buffer(outline, -1.25 * tolerance, join_style="mitre"), tolerance)
 
 
 def _with_size(grid: Grid, resolution: int, shape: tuple[int, ...]) -> Grid:

@@ -5,8 +5,10 @@ Nothing is unpacked: a zip's directory is checked as a whole before any byte of 
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -32,7 +34,7 @@ class Folder:
         self._root = path
         while True:
             inside = [entry for entry in sorted(self._root.iterdir()) if not entry.name.startswith(".")]
-            if len(inside) != 1 or not inside[0].is_dir():
+            if len(inside) != 1 or inside[0].is_symlink() or not inside[0].is_dir():
                 break
             self._root = inside[0]  # a SAFE inside a SAFE, or a folder around one
 
@@ -50,6 +52,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """A small file's bytes."""
+        _check_small(f"{self.path.name}: {name}", self.size(name))
         try:
             return (self._root / name).read_bytes()
         except OSError as error:
@@ -72,7 +75,7 @@ class Zip:
         try:
             with zipfile.ZipFile(path) as archive:
                 self._entries = {info.filename: info for info in _checked(path, archive)}
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise BrokenProduct(
                 f"{path.name}: not a whole zip ({error}); fetch the product again, or unpack what there is and convert "
                 "the folder with --allow-partial"
@@ -87,10 +90,11 @@ class Zip:
     def read(self, name: str) -> bytes:
         """A small file's bytes, unpacked; the size that the directory states is the most that is read."""
         info = self._entries[self._root + name]
+        _check_small(f"{self.path.name}: {name}", info.file_size)
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(info) as file:
                 return file.read(info.file_size)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error, lzma.LZMAError) as error:
             raise BrokenProduct(f"{self.path.name}: can't read {name}: {error}") from error
 
     def size(self, name: str) -> int:
@@ -124,8 +128,7 @@ def parse_xml(name: str, content: bytes) -> etree._Element:
     Entities are not expanded, nothing is loaded from elsewhere, and any DOCTYPE is refused, since no genuine product
     has one. Raises HostileProduct or BrokenProduct.
     """
-    if len(content) > MAX_XML:
-        raise HostileProduct(f"{name}: {len(content) >> 20} MB of XML; at most {MAX_XML >> 20} MB are read")
+    _check_small(name, len(content))
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise HostileProduct(f"{name}: has a DOCTYPE, which no genuine product has; fetch the product again")
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -138,6 +141,12 @@ def parse_xml(name: str, content: bytes) -> etree._Element:
     return root
 
 
+def _check_small(name: str, size: int) -> None:
+    """Raise HostileProduct where a file that is read as a whole is larger than any genuine one."""
+    if size > MAX_XML:
+        raise HostileProduct(f"{name}: {size >> 20} MB of XML; at most {MAX_XML >> 20} MB are read")
+
+
 def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The zip's files; HostileProduct where its directory asks for harm, before anything is read."""
     infos = archive.infolist()
@@ -147,7 +156,7 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     for info in infos:
         name = info.filename
         parts = PurePosixPath(name).parts
-        if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or ":" in parts[0]:
+        if not parts or name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or ":" in parts[0]:
             raise HostileProduct(f"{path.name}: the entry {name!r} leads out of the archive")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise HostileProduct(f"{path.name}: the entry {name!r} is a link")
@@ -167,7 +176,8 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end:
             raise HostileProduct(f"{path.name}: the entry {info.filename!r} overlaps another")
-        end = info.header_offset + 30 + len(info.filename.encode()) + info.compress_size
+        raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+        end = info.header_offset + 30 + len(raw) + info.compress_size
     return [info for info in infos if not info.is_dir()]
 
 

@@ -24,7 +24,7 @@ DRIVERS = ("JP2OpenJPEG", "GTiff")
 """What a band's file may be, whatever it is called."""
 MAX_PIXELS = 20_000**2
 """Pixels of a band that are read; genuine ones have 10 980²."""
-STRIP = 512
+STRIP = 64
 """Rows that are warped at a time: what is needed beside the arrays themselves is in proportion to it."""
 
 

@@ -6,6 +6,7 @@ local name, since the namespace changes with the version.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -293,7 +294,7 @@ def _grid(tile: _Document, resolution: int) -> Grid:
                     child = element.find(f"{{*}}{name}")
                     if child is not None and child.text:
                         found[name] = float(child.text)
-    if len(found) != 4:
+    if len(found) != 4 or not all(map(math.isfinite, found.values())) or min(found["NROWS"], found["NCOLS"]) < 1:
         raise BrokenProduct(f"{tile.name}: no whole Tile_Geocoding for {resolution} m in it; fetch the product again")
     crs = tile.text("HORIZONTAL_CS_CODE")
     if not re.fullmatch(r"EPSG:32[67](0[1-9]|[1-5]\d|60)", crs):
