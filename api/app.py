@@ -20,6 +20,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     catalog = catalog or Catalog(settings.database)
     storage = storage or open_storage(settings.storage)
     app = search.create(settings, catalog)
+    app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
     app.include_router(tiles.router(catalog, blocks))

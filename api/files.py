@@ -17,7 +17,7 @@ from kartotek.errors import NotFound
 from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _PIECE = 1 << 20
 
 
@@ -25,13 +25,8 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
     """The routes of files."""
     made = APIRouter(tags=["Files"])
 
-    @made.api_route(
-        "/files/{key:path}",
-        methods=["GET", "HEAD"],
-        summary="A file of an item, whole or a range of bytes",
-        response_class=Response,
-        operation_id="file",
-    )
+    @made.head("/files/{key:path}", include_in_schema=False)
+    @made.get("/files/{key:path}", summary="A file of an item, whole or a range of bytes", response_class=Response)
     def file(request: Request, key: str) -> Response:
         found = _KEY.fullmatch(key)
         if found is None:
@@ -49,7 +44,7 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
             "ETag": f'"{checksum}"',
             "Cache-Control": "public, max-age=31536000, immutable",
         }
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        if known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         start, stop = 0, size
         status = HTTPStatus.OK
@@ -72,6 +67,12 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
         return StreamingResponse(_pieces(storage, key, start, stop), status, headers, kind)
 
     return made
+
+
+def known(request: Request, tag: str) -> bool:
+    """Whether the client has what carries this ETag: alone, in a list, weakened by a proxy, or any (RFC 9110)."""
+    given = request.headers.get("if-none-match", "")
+    return given.strip() == "*" or tag in re.findall(r'"[^"]*"', given)
 
 
 def _part(asked: str, size: int) -> tuple[int, int] | tuple[()] | None:

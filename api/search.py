@@ -222,10 +222,10 @@ class _Client(BaseCoreClient):
 
     def _page(self, request: Request, asked: Search, address: str, body: dict[str, Any] | None = None) -> Response:
         found = self.catalog.search(caller.reader(request), asked)
-        features = []
-        for content in found.items:
-            collection, name = _identity(content)
-            features.append(self.links.item(content, collection, name))
+        features = [
+            self.links.item(content, key.collection, key.id)
+            for content, key in zip(found.items, found.keys, strict=True)
+        ]
         links: list[dict[str, Any]] = [
             {"rel": "root", "href": f"{self.links.root}/", "type": "application/json"},
             {"rel": "self", "href": _address(address, request), "type": GEOJSON},
@@ -341,12 +341,6 @@ def _interval(text: str | None) -> tuple[datetime | None, datetime | None]:
     if start is not None and end is not None and start > end:
         raise BadRequest("datetime: the interval ends before it starts")
     return start, end
-
-
-def _identity(content: bytes) -> tuple[str, str]:
-    """(collection, id) of an item's JSON."""
-    found = orjson.loads(content)
-    return found["collection"], found["id"]
 
 
 def _address(address: str, request: Request, token: str | None = None) -> str:

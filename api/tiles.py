@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller
+from api.files import known
 from catalog.store import Catalog
 from kartotek import grids
 from kartotek.errors import NotFound
@@ -50,7 +51,7 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
         # The picture is a function of the files (their keys carry hashes), of how they are shown, and of the place.
         tag = hashlib.sha256(repr((shown, target)).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        if known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(encode.png(render.rgba(blocks, shown, target)), headers=headers, media_type="image/png")
 

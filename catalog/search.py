@@ -77,6 +77,8 @@ class Page:
     """Items as stored, and where the next page begins."""
 
     items: tuple[bytes, ...]
+    keys: tuple[Key, ...]
+    """The items' places in the order, so that nobody has to parse them to know what they are."""
     next: Key | None
 
 
@@ -86,8 +88,8 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     rows = connection.execute(statement(reader, wanted).limit(wanted.limit + 1)).all()
     more = len(rows) > wanted.limit
     rows = rows[: wanted.limit]
-    following = Key(rows[-1].datetime, rows[-1].collection, rows[-1].id) if more else None
-    return Page(tuple(row.content for row in rows), following)
+    keys = tuple(Key(row.datetime, row.collection, row.id) for row in rows)
+    return Page(tuple(row.content for row in rows), keys, keys[-1] if more else None)
 
 
 def statement(reader: Reader, search: Search) -> Select[Any]:

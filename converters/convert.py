@@ -74,11 +74,16 @@ def convert(product: Product, folder: Path, recipe: Recipe, progress: Progress |
 
 def check_area(product: Product, recipe: Recipe) -> None:
     """Raise OutsideGrid where the product is meant for the national grid and does not meet its area of use."""
-    if recipe.crs != grids.NATIONAL or product.footprint is None:
+    if recipe.crs != grids.NATIONAL:
         return
     area = grids.national_area()
-    if not product.footprint.intersects(footprints.box(area)):
-        west, south, east, north = product.footprint.bounds
+    # What the metadata says of the footprint and of the pixels: either may be wrong, or missing.
+    stated = [product.footprint] if product.footprint else []
+    stated += [footprints.from_projected(footprints.box(layer.grid.bounds), layer.grid.crs) for layer in product.layers]
+    for footprint in stated:
+        if footprint.intersects(footprints.box(area)):
+            continue
+        west, south, east, north = footprint.bounds
         raise OutsideGrid(
             f"{product.path.name}: lies at {west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N, outside the area "
             f"of {grids.NATIONAL} ({area.left} to {area.right} E, {area.bottom} to {area.top} N); give --crs native, "

@@ -122,7 +122,7 @@ def collection(kind: CollectionType) -> pystac.Collection:
             }
         ),
     )
-    made.stac_extensions = [*_ITEM_EXTENSIONS[:1], _ITEM_EXTENSIONS[2], _CLASSIFICATION, _RENDER]
+    made.stac_extensions = [_ITEM_EXTENSIONS[0], _CLASSIFICATION, _RENDER]
     made.extra_fields["item_assets"] = {
         layer.name: {"type": COG, "title": layer.title, "roles": list(layer.roles), **_bands(layer)}
         for layer in kind.layers

@@ -40,7 +40,7 @@ def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Publish
     Raises BadFile (a file fails its check), StorageError or Corrupted (what was read back differs); nothing is visible
     then.
     """
-    item, collection = converted.item, converted.collection.id
+    item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not _NAME.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
     total = 0

@@ -114,7 +114,10 @@ class Blocks:
 def decode(packed: bytes, file: Directory) -> NDArray[Any]:
     """A block's pixels, (samples, 512, 512)."""
     size = BLOCK * BLOCK * file.samples * file.data_type.itemsize
-    raw = imagecodecs.deflate_decode(packed, out=size)
+    try:
+        raw = imagecodecs.deflate_decode(packed, out=size)
+    except imagecodecs.DeflateError as error:
+        raise BadFile(f"{file.key}: a block is damaged: {error}") from error
     if len(raw) != size:
         raise BadFile(f"{file.key}: a block unpacks to {len(raw)} bytes, expected {size}")
     block: NDArray[Any] = np.frombuffer(raw, file.data_type).reshape(BLOCK, BLOCK, file.samples)
@@ -127,21 +130,26 @@ def decode(packed: bytes, file: Directory) -> NDArray[Any]:
 
 def parse(key: str, head: bytes) -> Directory:
     """The directory in a file's first bytes (TIFF 6.0). Raises BadFile where `converters.cog` did not write it."""
-    if head[:4] != b"II*\0":
+    if head[:4] != b"II*\0" or len(head) < 8:
         raise BadFile(f"{key}: not a TIFF of little-endian numbers")
     levels: list[Level] = []
     data_type, samples = np.dtype(np.uint8), 1
     (position,) = struct.unpack_from("<I", head, 4)
     while position:
         try:
-            tags, position = _directory(head, position)
+            tags, following = _directory(head, position)
+            if 0 < following <= position:
+                raise BadFile(f"{key}: its directories lead back to themselves")
+            position = following
             if (tags[322], tags[323], tags[259]) != ((BLOCK,), (BLOCK,), (8,)):
                 raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE")
             samples = tags[277][0]
             data_type = np.dtype(f"<{'?uif'[tags[339][0]]}{tags[258][0] // 8}")
             levels.append(Level(tags[256][0], tags[257][0], tags[324], tags[325]))
-        except (KeyError, struct.error, IndexError) as error:
+        except (KeyError, struct.error, IndexError, TypeError) as error:
             raise BadFile(f"{key}: its directory is not one of kartotek's: {error!r}") from error
+    if not levels:
+        raise BadFile(f"{key}: has no directory")
     return Directory(key, tuple(levels), data_type, samples)
 
 

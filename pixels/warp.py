@@ -62,6 +62,7 @@ def read(blocks: Blocks, source: Source, target: Grid) -> NDArray[Any]:
     return sampling.bilinear(window, columns, rows, nodata=source.nodata, fill=fill)
 
 
+@np.errstate(invalid="ignore")  # places that PROJ can't reach are infinite
 def _level(lattice: sampling.Lattice) -> int:
     """The level whose pixels come nearest to the target's from below, as GDAL chooses overviews."""
     across = np.hypot(np.diff(lattice.columns, axis=1), np.diff(lattice.rows, axis=1))

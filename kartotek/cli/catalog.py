@@ -46,9 +46,7 @@ Examples:
 @click.option("--collections", metavar="ID,...", help="Of these collections.")
 @click.option("--ids", metavar="ID,...", help="Of these ids.")
 @click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
-@click.option(
-    "--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end."
-)
+@click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
 @options.json_option("Print one STAC item a line.")
 @options.database

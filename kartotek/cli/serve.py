@@ -51,6 +51,7 @@ def listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(1024)  # who connects once the address is printed waits, and is not refused
     except OSError as error:
         listener.close()
         raise BadSettings(

@@ -1,0 +1,296 @@
+import random
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.access import OPERATOR, PUBLIC
+from catalog.search import MAX_LIMIT, Key, Search, instant
+from kartotek.errors import BadRequest
+
+NAMES = ("alpha", "beta", "gamma")
+FIRST = datetime(2023, 1, 1, tzinfo=UTC)
+
+
+def footprint(chance, *, size=8.0):
+    """A box, a ragged polygon, two parts, or two parts on both sides of 180 degrees."""
+    west, south = chance.uniform(-180, 180 - 2 * size), chance.uniform(-85, 85 - 2 * size)
+    kind = chance.randrange(5)
+    if kind == 0:
+        return shapely.box(west, south, west + chance.uniform(0.1, size), south + chance.uniform(0.1, size))
+    if kind < 3:
+        points = [(west + chance.uniform(0, size), south + chance.uniform(0, size)) for _ in range(8)]
+        return shapely.convex_hull(shapely.MultiPoint(points))
+    if kind == 3:
+        other = shapely.box(west + 1.5 * size, south, west + 2 * size, south + size)
+        return shapely.MultiPolygon([shapely.box(west, south, west + size / 2, south + size), other])
+    reach = chance.uniform(0.1, size)
+    return shapely.MultiPolygon(
+        [shapely.box(180 - reach, south, 180, south + size), shapely.box(-180, south, -180 + reach, south + size)]
+    )
+
+
+def times(chance):
+    """An instant, of few, so that many items share one; or an interval."""
+    at = FIRST + timedelta(hours=12 * chance.randrange(60))
+    if chance.random() < 0.7:
+        return {"at": at}
+    end = at + timedelta(days=chance.randrange(10), microseconds=chance.randrange(3))
+    return {"start": at, "end": end, **({"at": at + (end - at) / 2} if chance.random() < 0.5 else {})}
+
+
+def fill(catalog, make_item, make_collection, count, *, seed=1, **fixed):
+    """Items published to a catalog, and what they are: (collection, id, footprint, datetime, start, end)."""
+    chance = random.Random(seed)
+    known = []
+    for number in range(count):
+        # Half of the ids stand in several collections.
+        name, collection = f"item-{number // 2 if chance.random() < 0.5 else number:04}", chance.choice(NAMES)
+        if (collection, name) in {entry[:2] for entry in known}:
+            continue
+        place, when = footprint(chance), {**times(chance), **fixed}
+        start, end = when.get("start") or when["at"], when.get("end") or when["at"]
+        known.append((collection, name, place, when.get("at") or start, start, end))
+        content = make_item(name, collection=collection, footprint=place, **when)
+        catalog.publish(content, collection=make_collection(collection))
+    return known
+
+
+def area(chance):
+    """What may be asked for: a box, also across 180 degrees, a polygon, a line, a point, or several."""
+    kind = chance.randrange(6)
+    wide = chance.choice([10, 60, 180])
+    west, south = chance.uniform(-180, 180), chance.uniform(-90, 89)
+    east, north = west + chance.uniform(wide / 4, wide), min(90, south + chance.uniform(wide / 4, wide))
+    if kind < 2:
+        if east <= 180:
+            return shapely.box(west, south, east, north)
+        return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east - 360, north)])
+    points = [(chance.uniform(west, min(east, 180)), chance.uniform(south, north)) for _ in range(7)]
+    if kind == 2:
+        return shapely.convex_hull(shapely.MultiPoint(points))
+    if kind == 3:
+        return shapely.LineString(points)
+    if kind == 4:
+        return shapely.Point(points[0])
+    return shapely.GeometryCollection([shapely.Point(points[0]), shapely.MultiPoint(points[1:3]), footprint(chance)])
+
+
+def question(chance, known):
+    """A search of some of the parameters."""
+    asked = {}
+    if chance.random() < 0.7:
+        asked["area"] = area(chance)
+    if chance.random() < 0.3:
+        asked["collections"] = tuple(chance.sample([*NAMES, "no such"], chance.randint(1, 3)))
+    if chance.random() < 0.2:
+        asked["ids"] = tuple({entry[1] for entry in chance.sample(known, 30)} | {"no-such"})
+    if chance.random() < 0.5:
+        # Exactly at the times of items, as often as not.
+        some = chance.choice(known)[chance.choice([3, 4, 5])]
+        start = some if chance.random() < 0.5 else FIRST + timedelta(days=chance.uniform(0, 30))
+        end = start + timedelta(days=chance.choice([0, 0.5, 3, 10]))
+        asked.update(chance.choice([{"start": start}, {"end": end}, {"start": start, "end": end}]))
+    return asked
+
+
+def expected(known, asked):
+    """The same by brute force: Shapely for the place, Python for the rest; newest first."""
+    found = [
+        entry
+        for entry in known
+        if ("area" not in asked or shapely.intersects(entry[2], asked["area"]))
+        and ("collections" not in asked or entry[0] in asked["collections"])
+        and ("ids" not in asked or entry[1] in asked["ids"])
+        and ("start" not in asked or entry[5] >= asked["start"])
+        and ("end" not in asked or entry[4] <= asked["end"])
+    ]
+    # Stable sorts, the last one first.
+    found.sort(key=lambda entry: entry[:2])
+    found.sort(key=lambda entry: entry[3], reverse=True)
+    return [entry[:2] for entry in found]
+
+
+def names(page):
+    items = [orjson.loads(content) for content in page.items]
+    return [(item["collection"], item["id"]) for item in items]
+
+
+def walk(catalog, between=None, **asked):
+    """(collection, id) of the items of all pages, in order."""
+    found, after = [], None
+    while True:
+        page = catalog.search(PUBLIC, Search(**asked, after=after))
+        found.append(names(page))
+        if page.next is None:
+            return found
+        # What a client holds is the token.
+        after = Key.from_token(page.next.token())
+        if between:
+            between(len(found), found[-1])
+
+
+def test_generated_searches_find_what_brute_force_finds_in_the_same_order(catalog, make_item, make_collection):
+    known = fill(catalog, make_item, make_collection, 400)
+    chance = random.Random(2)
+    sizes = []
+    for number in range(300):
+        asked = question(chance, known)
+        wanted = expected(known, asked)
+        assert names(catalog.search(PUBLIC, Search(**asked, limit=10_000))) == wanted, (number, asked)
+        sizes.append(len(wanted))
+    # The searches are worth something: they find none, few and many.
+    assert min(sum(low <= size < high for size in sizes) for low, high in ((0, 1), (1, 20), (20, 400))) > 60
+
+
+def test_a_walk_in_pages_of_any_size_equals_the_whole_answer(catalog, make_item, make_collection):
+    known = fill(catalog, make_item, make_collection, 150)
+    chance = random.Random(3)
+    for _ in range(40):
+        asked, limit = question(chance, known), chance.choice([1, 2, 3, 7, 20, 150])
+        wanted = expected(known, asked)
+        pages = walk(catalog, limit=limit, **asked)
+        assert [name for page in pages for name in page] == wanted
+        assert all(len(page) == limit for page in pages[:-1])
+        assert pages[-1] or len(pages) == 1  # no next to an empty page
+
+
+def test_a_walk_goes_through_items_of_one_instant(catalog, make_item, make_collection):
+    known = fill(catalog, make_item, make_collection, 60, at=FIRST, start=None, end=None)
+    pages = walk(catalog, limit=1)
+    assert [name for page in pages for name in page] == sorted(entry[:2] for entry in known)
+
+
+def test_a_walk_neither_doubles_nor_skips_while_items_come_and_go(catalog, make_item, make_collection):
+    known = fill(catalog, make_item, make_collection, 200)
+    whole = expected(known, {})
+    chance = random.Random(4)
+    gone, came = set(), set()
+
+    def disturb(number, page):
+        # The last item seen, which the token was made of; one seen before; and one still to come.
+        for name in {page[-1], page[0], chance.choice(whole)} - gone:
+            catalog.delete_item(*name)
+            gone.add(name)
+        for place in range(3):
+            name = f"late-{number:03}-{place}"
+            content = make_item(name, collection=chance.choice(NAMES), footprint=footprint(chance), **times(chance))
+            catalog.publish(content, collection=make_collection(NAMES[0]))
+            came.add(name)
+
+    seen = [name for page in walk(catalog, disturb, limit=7) for name in page]
+    assert len(seen) == len(set(seen))
+    stayed = [name for name in whole if name not in gone]
+    assert [name for name in seen if name in set(stayed)] == stayed
+    assert {name for name in seen if name not in set(whole)} <= {
+        (collection, name) for collection in NAMES for name in came
+    }
+
+
+@pytest.mark.parametrize("edge", ["start", "end"])
+def test_an_interval_includes_its_ends_to_the_microsecond(catalog, make_item, make_collection, edge):
+    start, end = FIRST, FIRST + timedelta(days=1, microseconds=1)
+    catalog.publish(make_item("long", start=start, end=end), collection=make_collection())
+    tick = timedelta(microseconds=1)
+
+    def found(**asked):
+        return len(catalog.search(PUBLIC, Search(**asked)).items)
+
+    if edge == "start":
+        assert found(end=start) == 1 and found(end=start - tick) == 0
+    else:
+        assert found(start=end) == 1 and found(start=end + tick) == 0
+    assert found(start=start - tick, end=start) == found(start=end, end=end) == 1
+    world = shapely.box(-180, -90, 180, 90)  # the spatial index keeps times too, as 32-bit numbers
+    assert found(area=world, start=end, end=end) == 1
+    assert found(area=world, start=end + tick) == found(area=world, end=start - tick) == 0
+
+
+def test_a_footprint_that_only_touches_the_area_is_found(catalog, make_item, make_collection):
+    catalog.publish(make_item(footprint=shapely.box(17, 59, 18, 60)), collection=make_collection())
+    for asked, found in (
+        (shapely.box(18, 60, 19, 61), 1),
+        (shapely.Point(17, 59.5), 1),
+        (shapely.box(18.0000001, 59, 19, 60), 0),  # nearer than a 32-bit number tells
+    ):
+        assert len(catalog.search(PUBLIC, Search(area=asked)).items) == found
+
+
+def test_a_page_has_as_many_items_as_asked_for_and_no_next_where_none_are_left(catalog, make_item, make_collection):
+    for number in range(12):
+        catalog.publish(make_item(f"i{number:02}"), collection=make_collection())
+    assert len(catalog.search(PUBLIC, Search()).items) == 10
+    assert catalog.search(PUBLIC, Search(limit=12)).next is None
+    assert catalog.search(PUBLIC, Search(limit=11)).next is not None
+    assert len(catalog.search(PUBLIC, Search(limit=10 * MAX_LIMIT)).items) == 12
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+    st.text(st.characters(codec="utf-8"), max_size=40),
+)
+def test_a_token_gives_back_the_key_that_it_was_made_of(time, collection, name):
+    key = Key(time, collection, name)
+    assert Key.from_token(key.token()) == key
+    assert key.token().isascii() and not set(key.token()) & set("+/=& ?")
+
+
+@given(st.one_of(st.text(max_size=400), st.binary(max_size=300).map(lambda content: content.hex())))
+def test_a_foreign_token_is_a_bad_request(text):
+    with pytest.raises(BadRequest, match="rel=next"):
+        Key.from_token(text)
+
+
+@given(st.integers(0, 60), st.characters())
+def test_a_garbled_token_is_a_bad_request_or_another_key(place, sign):
+    token = Key(datetime(2024, 6, 1, tzinfo=UTC), "collection", "name").token()
+    place %= len(token)
+    try:
+        assert isinstance(Key.from_token(token[:place] + sign + token[place + 1 :]), Key)
+    except BadRequest as error:
+        assert "rel=next" in str(error)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="ascii")), inner),
+)
+
+
+@given(JSON)
+def test_a_token_that_holds_other_json_is_a_bad_request(found):
+    import base64
+    import json
+
+    token = base64.urlsafe_b64encode(json.dumps(found).encode()).decode().rstrip("=")
+    with pytest.raises(BadRequest):
+        Key.from_token(token)
+
+
+def test_a_token_is_only_ever_bound(catalog, make_item, make_collection):
+    catalog.publish(make_item(), collection=make_collection())
+    for text in ("'; DROP TABLE items; --", '" OR 1=1', "%", "\0", "\\", "🛰"):
+        key = Key(datetime(2030, 1, 1, tzinfo=UTC), text, text)
+        found = catalog.search(OPERATOR, Search(after=key, ids=(text, "item"), collections=(text, "generated")))
+        assert len(found.items) == 1
+
+
+TIMES = st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", fullmatch=True)
+
+
+@given(st.text(max_size=60) | TIMES)
+def test_a_time_is_a_point_in_time_or_a_bad_request(text):
+    try:
+        assert instant(text).utcoffset() == timedelta(0)
+    except BadRequest as error:
+        assert "datetime" in str(error)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"])
+def test_a_time_beyond_the_calendar_is_a_bad_request(text):
+    with pytest.raises(BadRequest, match="datetime"):
+        instant(text)

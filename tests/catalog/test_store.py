@@ -1,0 +1,275 @@
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+import shapely
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from catalog import models
+from catalog.access import OPERATOR, PUBLIC
+from catalog.search import Search
+from catalog.store import Catalog
+from kartotek.errors import BadSettings, CatalogError, NotFound, NotMigrated
+from kartotek.squares import Spread, Square
+
+WORLD = shapely.box(-180, -90, 180, 90)
+
+
+def square(east, *, valid=100):
+    spread = Spread(valid, 0.25, 0.1, (valid, *[0] * 39))
+    return Square(east=east, north=6_600_000, valid=valid, clear=valid, classes={4: valid}, indices={"NDVI": spread})
+
+
+def found(catalog, **asked):
+    return [orjson.loads(content)["id"] for content in catalog.search(OPERATOR, Search(**asked)).items]
+
+
+def url(catalog):
+    return catalog._engine.url.render_as_string()
+
+
+def test_an_item_comes_out_byte_for_byte_as_it_went_in(catalog, make_item, make_collection):
+    content, kind = make_item(title="Å, ö — and 🛰"), make_collection()
+    assert catalog.publish(content, collection=kind) is False
+    assert catalog.item(PUBLIC, "generated", "item") == content
+    assert catalog.search(PUBLIC, Search()).items == (content,)
+    assert catalog.collection(PUBLIC, "generated") == kind
+    assert catalog.collections(PUBLIC) == [kind]
+    assert catalog.counts(PUBLIC) == {"generated": 1}
+
+
+def test_publishing_again_takes_the_place_of_the_earlier_item_and_its_squares(catalog, make_item, make_collection):
+    kind, north = make_collection(), shapely.box(20, 67, 21, 68)
+    catalog.publish(make_item(), collection=kind, counted=[square(0), square(5000)])
+    later = make_item(footprint=north, at=datetime(2025, 1, 1, tzinfo=UTC))
+    assert catalog.publish(later, collection=kind, counted=[square(10_000, valid=7)]) is True
+    assert catalog.item(PUBLIC, "generated", "item") == later
+    assert catalog.counts(PUBLIC) == {"generated": 1}
+    assert [(row["east"], row["valid"]) for row in catalog.squares(PUBLIC, "generated", "item")] == [(10_000, 7)]
+    # Where it was, and when, it is found no more.
+    assert found(catalog, area=shapely.box(17, 59, 18, 60)) == []
+    assert found(catalog, end=datetime(2024, 12, 1, tzinfo=UTC)) == []
+    assert found(catalog, area=north) == ["item"]
+
+
+def test_squares_come_out_as_they_were_counted(catalog, make_item, make_collection):
+    catalog.publish(make_item(), collection=make_collection(), counted=[square(5000), square(0)])
+    rows = catalog.squares(PUBLIC, "generated", "item")
+    assert [row["east"] for row in rows] == [0, 5000]
+    assert rows[0]["classes"] == {"4": 100}
+    assert rows[0]["indices"]["NDVI"]["mean"] == 0.25
+    with pytest.raises(NotFound):
+        catalog.squares(PUBLIC, "generated", "no such")
+
+
+def test_a_deleted_item_is_gone_from_every_answer(catalog, make_item, make_collection):
+    catalog.publish(make_item("a"), collection=make_collection(), counted=[square(0)])
+    catalog.publish(make_item("b"), collection=make_collection(), counted=[square(0)])
+    catalog.delete_item("generated", "a")
+    assert found(catalog) == found(catalog, area=WORLD) == ["b"]
+    assert catalog.counts(OPERATOR) == {"generated": 1}
+    for ask in (catalog.item, catalog.squares):
+        with pytest.raises(NotFound):
+            ask(OPERATOR, "generated", "a")
+    with pytest.raises(NotFound):
+        catalog.delete_item("generated", "a")
+    with create_engine(url(catalog)).connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM squares")) == 1
+        assert connection.scalar(text("SELECT count(*) FROM items_place")) == 1
+
+
+def test_an_error_in_the_middle_leaves_nothing(catalog, make_item, make_collection):
+    with pytest.raises(IntegrityError):
+        catalog.publish(make_item(), collection=make_collection(), counted=[square(0), square(0)])
+    assert found(catalog) == found(catalog, area=WORLD) == catalog.collections(OPERATOR) == []
+    with create_engine(url(catalog)).connect() as connection:
+        for table in ("collections", "items", "items_place", "squares"):
+            assert connection.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+
+
+def test_an_error_in_the_middle_of_a_replacement_leaves_what_was_there(catalog, make_item, make_collection):
+    first = make_item()
+    catalog.publish(first, collection=make_collection(), counted=[square(0)])
+    with pytest.raises(IntegrityError):
+        catalog.publish(
+            make_item(footprint=shapely.box(0, 0, 1, 1)), collection=make_collection(), counted=[square(5), square(5)]
+        )
+    assert catalog.item(PUBLIC, "generated", "item") == first
+    assert found(catalog, area=shapely.box(17.4, 59.4, 17.5, 59.5)) == ["item"]
+    assert [row["east"] for row in catalog.squares(PUBLIC, "generated", "item")] == [0]
+
+
+def test_rows_hang_together_by_foreign_keys(catalog, make_item, make_collection):
+    catalog.publish(make_item(), collection=make_collection(), counted=[square(0)])
+    with catalog._engine.connect() as connection:
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            connection.execute(models.items.update().values(collection="no such"))
+        connection.rollback()
+        with connection.begin():
+            connection.execute(models.collections.delete())
+        assert connection.scalar(text("SELECT count(*) FROM items")) == 0
+        assert connection.scalar(text("SELECT count(*) FROM squares")) == 0
+
+
+def test_a_collection_keeps_its_privacy_until_told_otherwise(catalog, make_item, make_collection):
+    catalog.put_collection(make_collection(), private=True)
+    catalog.put_collection(make_collection(title="Another title"))
+    assert catalog.collections(PUBLIC) == []
+    assert b"Another title" in catalog.collection(OPERATOR, "generated")
+    # Publishing into it changes neither its privacy nor its text.
+    catalog.publish(make_item(), collection=make_collection())
+    assert catalog.collections(PUBLIC) == [] and found(catalog) == ["item"]
+    assert b"Another title" in catalog.collection(OPERATOR, "generated")
+    assert catalog.search(PUBLIC, Search()).items == ()
+    catalog.put_collection(make_collection(), private=False)
+    assert len(catalog.search(PUBLIC, Search()).items) == 1
+    catalog.put_collection(make_collection("other"))
+    assert len(catalog.collections(PUBLIC)) == 2
+
+
+def test_items_of_one_id_in_two_collections_are_two(catalog, make_item, make_collection):
+    for name in ("a", "b"):
+        catalog.publish(make_item(collection=name), collection=make_collection(name))
+    assert catalog.counts(PUBLIC) == {"a": 1, "b": 1}
+    catalog.delete_item("a", "item")
+    assert catalog.item(PUBLIC, "b", "item")
+
+
+WRITER = """
+import sys, threading
+from datetime import UTC, datetime, timedelta
+from catalog.store import Catalog
+from kartotek.squares import Spread, Square
+url, number, count, item, collection = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
+catalog = Catalog(url)
+squares = [Square(east=east, north=0, valid=1, clear=1, classes={4: 1}, indices={}) for east in range(0, 25000, 5000)]
+failed = []
+def write(thread):
+    try:
+        for place in range(count):
+            name = f"{number}-{thread}-{place:03}"
+            catalog.publish(item.replace("NAME", name).encode(), collection=collection.encode(), counted=squares)
+            # One that all writers write: the last one stays, whichever it is.
+            if place % 10 == 0:
+                shared = item.replace("NAME", "shared").encode()
+                catalog.publish(shared, collection=collection.encode(), counted=squares)
+    except Exception as error:
+        failed.append(repr(error))
+threads = [threading.Thread(target=write, args=[thread]) for thread in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+sys.exit("; ".join(failed) or 0)
+"""
+
+
+def test_writers_and_readers_at_once_never_fail_on_each_other(catalog, make_item, make_collection):
+    """4 processes of 2 threads write 50 items each while 2 threads search: no error, and nothing is lost."""
+    item, kind = make_item("NAME").decode(), make_collection().decode()
+    started, done, searches = datetime.now(UTC), threading.Event(), []
+
+    def search():
+        count = 0
+        while not done.wait(0.02):
+            page = catalog.search(PUBLIC, Search(area=WORLD, limit=500))
+            assert len(page.items) >= count
+            count = len(page.items)
+            searches.append(count)
+
+    command = [sys.executable, "-c", WRITER, url(catalog)]
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(search) for _ in range(2)]
+        writers = [
+            subprocess.Popen([*command, str(number), "50", item, kind], stderr=subprocess.PIPE, text=True)
+            for number in range(4)
+        ]
+        try:
+            said = [writer.communicate(timeout=120)[1] for writer in writers]
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result()
+    assert [writer.returncode for writer in writers] == [0] * 4, said
+    assert catalog.counts(PUBLIC) == {"generated": 8 * 50 + 1}
+    assert len(found(catalog, area=WORLD, limit=1000)) == 401
+    with create_engine(url(catalog)).connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM squares")) == 401 * 5
+        assert connection.scalar(text("PRAGMA integrity_check")) == "ok"
+    assert len(searches) > 10
+    assert datetime.now(UTC) - started < timedelta(seconds=120)
+
+
+def test_processes_that_start_at_once_make_the_tables_of_an_empty_database_once(tmp_path):
+    script = "import sys; from catalog.store import Catalog; Catalog(sys.argv[1]).ready()"
+    command = [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'new.db'}"]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+
+
+def test_migrations_go_up_and_down_and_up(tmp_path, make_item, make_collection):
+    made = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with pytest.raises(NotMigrated, match=r"revision none.*kartotek migrate"):
+        made.check()
+    for _ in range(2):
+        made.migrate()
+        made.check()
+        made.migrate()  # nothing to do
+        made.publish(make_item(), collection=make_collection(), counted=[square(0)])
+        made.migrate("base")
+        with pytest.raises(NotMigrated):
+            made.check()
+        left = set(inspect(create_engine(url(made))).get_table_names())
+        assert left == {"alembic_version"}
+    made.migrate("0001")
+    assert made.counts(OPERATOR) == {}
+    made.close()
+
+
+def test_the_migrations_make_the_tables_that_the_models_describe(catalog):
+    made = inspect(create_engine(url(catalog)))
+    for table in models.metadata.tables.values():
+        columns = {column["name"]: column["nullable"] for column in made.get_columns(table.name)}
+        assert columns == {column.name: bool(column.nullable) for column in table.columns}
+        assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
+        assert {key["referred_table"] for key in made.get_foreign_keys(table.name)} == {
+            key.column.table.name for key in table.foreign_keys
+        }
+        assert made.get_pk_constraint(table.name)["constrained_columns"] == [key.name for key in table.primary_key]
+
+
+def test_another_version_of_the_tables_is_told_with_what_to_do(tmp_path):
+    made = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    made.ready()
+    with create_engine(url(made)).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for ask in (made.check, made.ready):
+        with pytest.raises(NotMigrated, match=r"catalog\.db.*9999.*kartotek migrate"):
+            ask()
+    made.close()
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_line(tmp_path):
+    for place in (tmp_path / "no such folder" / "catalog.db", tmp_path):
+        made = Catalog(f"sqlite:///{place}")
+        with pytest.raises(CatalogError) as told:
+            made.ready()
+        assert str(place) in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("bad", ["kartotek.db", "mysql://x/y", "", "postgresql://localhost/x"])
+def test_a_database_that_is_not_known_is_a_bad_setting(bad):
+    with pytest.raises(BadSettings, match="KARTOTEK_DATABASE"):
+        Catalog(bad)
+
+
+def test_a_file_that_is_no_database_is_told_in_a_line(tmp_path):
+    path = tmp_path / "catalog.db"
+    path.write_bytes(b"no database at all " * 100)
+    with pytest.raises(CatalogError) as told:
+        Catalog(f"sqlite:///{path}").ready()
+    assert "catalog.db" in str(told.value) and "\n" not in str(told.value)

@@ -1,0 +1,441 @@
+import dataclasses
+import json
+import re
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from converters.safe import open_product
+from converters.sensors import read, sensors
+from converters.sensors.sentinel2 import BANDS, L1C, L2A, SENTINEL2
+from kartotek.errors import BrokenProduct, UnknownProduct, UnsupportedProduct
+from kartotek.product import Kind
+
+DATA = Path(__file__).resolve().parents[3] / "../shared/data"
+COMPACT = re.compile(r"S2[A-D]_MSIL(1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}")
+L2A_NAMES = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
+
+
+@pytest.fixture
+def altered(scenes, sample, tmp_path):
+    """Gives a small product of a scene of the set, or with other facts, whose XML was changed by a function."""
+
+    def make(change=None, *, file="MTD_MSIL2A.xml", of="33", **facts):
+        scene = dataclasses.replace(scenes[of], pixels=96, packing="SAFE", **facts)
+        path = tmp_path / f"{scene.name}.SAFE"
+        shutil.copytree(sample(scene), path)
+        if change:
+            [document] = path.rglob(file)
+            tree = etree.parse(document)
+            change(tree.getroot())
+            tree.write(document, xml_declaration=True, encoding="UTF-8")
+        return path
+
+    return make
+
+
+def element(root, tag):
+    return next(root.iterfind(f".//{{*}}{tag}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "collection", "bands", "others"),
+    [
+        ("33", L2A, L2A_NAMES, ["AOT", "WVP", "SCL", "CLD", "SNW"]),
+        ("33 L1C", L1C, [band.name for band in BANDS], []),
+        ("33 before", L2A, L2A_NAMES, ["AOT", "WVP", "SCL", "CLD", "SNW"]),
+        ("zip", L2A, L2A_NAMES, ["AOT", "WVP", "SCL", "CLD", "SNW"]),
+    ],
+)
+def test_each_level_has_its_collection_and_all_its_layers(scenes, sample, name, collection, bands, others):
+    product = read(sample(name))
+    assert product.id == scenes[name].name and product.collection is collection
+    assert [layer.name for layer in product.layers] == [*bands, *others] and product.missing == ()
+    assert product.sensed == scenes[name].passed
+    for layer in product.layers:
+        # B01 also lies there at 20 m, and bands of 10 m at coarser resolutions: the native one is taken.
+        assert layer.grid.resolution == layer.type.resolution
+        assert f"_{layer.type.resolution}m.jp2" in layer.file or collection is L1C
+        assert (layer.grid.left, layer.grid.top) == (scenes[name].left, scenes[name].top)
+        assert layer.grid.crs == f"EPSG:{scenes[name].crs}"
+        assert layer.grid.columns * layer.grid.resolution == 10 * scenes[name].pixels
+
+
+def test_the_picture_comes_only_when_asked_for(sample):
+    assert "TCI" not in [layer.name for layer in read(sample("33")).layers]
+    tci = next(layer for layer in read(sample("33"), visual=True).layers if layer.name == "TCI")
+    assert tci.type.kind is Kind.PICTURE and [band.name for band in tci.type.bands] == ["B04", "B03", "B02"]
+
+
+def test_properties_say_what_the_metadata_says(scenes, sample):
+    scene, properties = scenes["34"], read(sample("34")).properties
+    root = etree.parse(sample("34") / "MTD_MSIL2A.xml").getroot()
+    assert properties["platform"] == "sentinel-2b" and properties["instruments"] == ["msi"]
+    assert properties["sat:relative_orbit"] == scene.orbit and properties["sat:orbit_state"] == "descending"
+    assert properties["sat:absolute_orbit"] == scene.absolute_orbit
+    assert properties["grid:code"] == "MGRS-34VCM" and properties["mgrs:utm_zone"] == 34
+    assert (properties["mgrs:latitude_band"], properties["mgrs:grid_square"]) == ("V", "CM")
+    assert properties["s2:product_uri"] == f"{scene.name}.SAFE"
+    assert properties["processing:version"] == properties["s2:processing_baseline"] == "04.00"
+    assert properties["eo:cloud_cover"] == float(element(root, "Cloud_Coverage_Assessment").text)
+    assert properties["eo:snow_cover"] == float(element(root, "SNOW_ICE_PERCENTAGE").text)
+    for name, tag in (("vegetation", "VEGETATION"), ("water", "WATER"), ("dark_features", "DARK_FEATURES")):
+        assert properties[f"s2:{name}_percentage"] == float(element(root, f"{tag}_PERCENTAGE").text)
+    assert 0 < properties["view:sun_elevation"] < 90 and 0 <= properties["view:sun_azimuth"] < 360
+
+
+def test_the_time_is_the_tile_s_own_and_not_the_datatake_s(scenes, sample):
+    product = read(sample("33"))
+    [tile] = sample("33").rglob("MTD_TL.xml")
+    own = element(etree.parse(tile).getroot(), "SENSING_TIME").text
+    assert product.sensed == datetime.fromisoformat(own) and product.sensed.tzinfo is UTC
+    assert product.sensed != scenes["33"].sensed
+
+
+# Scaling
+
+
+def test_without_offsets_reflectance_is_dn_by_10000(sample):
+    for layer in read(sample("33 before")).layers:
+        assert layer.offset == 0
+        if "reflectance" in layer.type.roles:
+            assert layer.scale == 1e-4
+
+
+@pytest.mark.parametrize("name", ["33", "33 L1C", "33 spring", "zip"])
+def test_from_baseline_04_00_on_a_dn_of_1000_is_zero(sample, name):
+    for layer in read(sample(name)).layers:
+        if "reflectance" in layer.type.roles:
+            assert 1000 * layer.scale + layer.offset == pytest.approx(0, abs=1e-15)
+            assert 11_000 * layer.scale + layer.offset == pytest.approx(1)
+        else:
+            assert layer.offset == 0
+
+
+@pytest.mark.parametrize(("of", "file", "tag"), [("33", "MTD_MSIL2A.xml", "BOA_ADD_OFFSET"),
+                                                 ("33 L1C", "MTD_MSIL1C.xml", "RADIO_ADD_OFFSET")])  # fmt: skip
+def test_offsets_are_per_band_id_and_need_not_be_minus_1000(altered, of, file, tag):
+    def change(root):
+        listed = next(root.iterfind(f".//{{*}}{tag}")).getparent()
+        for child in listed:
+            child.text = str(-1000 - 10 * int(child.get("band_id")))
+        # The order is no matter, and a band that is not in the list has none.
+        listed[:] = sorted(listed, key=lambda child: -int(child.get("band_id")))
+        listed.remove(next(child for child in listed if child.get("band_id") == "4"))
+
+    for layer in read(altered(change, file=file, of=of)).layers:
+        if "reflectance" not in layer.type.roles:
+            assert layer.offset == 0
+            continue
+        number = [band.name for band in BANDS].index(layer.name)
+        assert layer.offset == pytest.approx(0 if layer.name == "B05" else -(1000 + 10 * number) / 10_000)
+
+
+def test_band_ids_are_the_agency_s(altered):
+    """The thirteen ids 0 to 12 as the metadata's own list of bands gives them: B8A is 8 and B09 is 9."""
+    root = etree.parse(altered() / "MTD_MSIL2A.xml").getroot()
+    listed = [
+        (int(band.get("bandId")), band.get("physicalBand")) for band in root.iterfind(".//{*}Spectral_Information")
+    ]
+    assert [band.name.replace("B0", "B") for band in BANDS] == [name for _, name in sorted(listed)]
+
+
+def test_aerosol_and_water_vapour_have_their_own_scale(altered):
+    layers = {layer.name: layer for layer in read(altered()).layers}
+    assert (layers["AOT"].scale, layers["WVP"].scale) == (1e-3, 1e-3)
+    assert layers["WVP"].type.unit == "cm"
+
+    def change(root):
+        element(root, "WVP_QUANTIFICATION_VALUE").text = "500"
+
+    layers = {layer.name: layer for layer in read(altered(change, of="34")).layers}
+    assert (layers["AOT"].scale, layers["WVP"].scale) == (1e-3, 2e-3)
+
+
+def test_the_quantification_value_is_the_metadata_s(altered):
+    def change(root):
+        element(root, "BOA_QUANTIFICATION_VALUE").text = "20000"
+
+    layer = read(altered(change)).layers[1]
+    assert (layer.scale, layer.offset) == (1 / 20_000, -1000 / 20_000)
+
+
+# Baselines
+
+
+def test_the_pilot_of_2017_has_other_names_and_two_cloud_figures(altered):
+    def change(root):
+        element(root, "Cloud_Coverage_Assessment").text = "12.5"  # the L1C's
+        element(root, "CLOUD_COVERAGE_PERCENTAGE").text = "34.5"  # its own
+
+    path = altered(change, platform="S2A", baseline="02.05", sensed=datetime(2017, 8, 23, 10, 20, 31, tzinfo=UTC))
+    product = read(path)
+    assert product.properties["eo:cloud_cover"] == 34.5
+    assert product.collection is L2A and product.missing == ()
+    assert all("/L2A_T33VXG_" in layer.file for layer in product.layers if "IMG_DATA" in layer.file)
+    assert [layer.name for layer in product.layers] == [layer.name for layer in L2A.layers if layer.name != "TCI"]
+    assert {layer.scale for layer in product.layers if layer.offset == 0} == {1e-4, 1e-3, 1.0}
+    assert product.properties["s2:product_uri"] == f"{product.id}.SAFE"
+    assert product.properties["s2:tile_id"].endswith("_N02.05")
+    assert product.properties["s2:not_vegetated_percentage"] >= 0
+
+
+@pytest.mark.parametrize("baseline", ["02.07", "02.14", "03.00", "04.00", "05.00", "05.09", "05.10", "05.11"])
+def test_every_baseline_is_read_whole(altered, baseline):
+    product = read(altered(baseline=baseline))
+    assert product.missing == () and len(product.layers) == 17
+    assert {layer.offset for layer in product.layers[:12]} == {-0.1 if baseline >= "04.00" else 0.0}
+    assert product.properties["s2:processing_baseline"] == baseline
+    # Baseline 05.11 calls dark features cast shadow.
+    assert "s2:dark_features_percentage" in product.properties
+
+
+@pytest.mark.parametrize("file", ["MTD_MSIL2A.xml", "MTD_TL.xml"])
+def test_unknown_tags_and_namespaces_are_ignored(altered, file):
+    def change(root):
+        for parent in list(root.iter(etree.Element)):
+            parent.insert(0, etree.Element("SOMETHING_NEW", value="1"))
+            parent.append(etree.Comment("SENSING_TIME"))
+        for node in root:
+            if isinstance(node.tag, str):
+                node.tag = f"{{https://psd-99.sentinel2.eo.esa.int/PSD}}{etree.QName(node).localname}"
+
+    plain = read(altered(of="34"))
+    changed = read(altered(change, file=file))
+    assert changed.sensed == plain.sensed and len(changed.layers) == len(plain.layers)
+    same = {name for name in plain.properties if not name.startswith(("mgrs", "grid", "s2:product_uri", "s2:tile"))}
+    assert {name: changed.properties[name] for name in ("s2:processing_baseline", "platform")} == {
+        name: plain.properties[name] for name in ("s2:processing_baseline", "platform")
+    }
+    assert set(changed.properties) >= same
+
+
+def test_metadata_may_be_named_in_small_letters(altered):
+    path = altered()
+    (path / "MTD_MSIL2A.xml").rename(path / "MTD_MSIL2a.xml")
+    assert read(path).missing == ()
+
+
+@pytest.mark.parametrize("name", ["a", "product (1)", "S2B_MSIL2A", "S2B_MSIL2A_20220715T101559_N0400"])
+def test_the_id_is_the_metadata_s_whatever_the_folder_is_called(scenes, altered, name):
+    path = altered()
+    assert read(path.rename(path.with_name(name))).id == scenes["33"].name
+
+
+def test_the_id_is_the_folder_s_where_the_metadata_has_another(altered):
+    """Old L1C products state an id of the older format."""
+
+    def change(root):
+        element(root, "PRODUCT_URI").text = "S2A_OPER_PRD_MSIL1C_PDMC_20160101T000000_R065_V20160101T000000.SAFE"
+
+    path = altered(change, of="33 L1C", file="MTD_MSIL1C.xml")
+    assert read(path).id == path.name.removesuffix(".SAFE")
+
+
+def test_a_negative_sun_or_a_view_that_is_no_number_is_no_harm(altered):
+    def change(root):
+        element(root, "Mean_Viewing_Incidence_Angle").find("ZENITH_ANGLE").text = "NaN"
+        element(root, "Mean_Sun_Angle").find("ZENITH_ANGLE").text = "92.5"
+
+    properties = read(altered(change, file="MTD_TL.xml")).properties
+    assert properties["view:sun_elevation"] == -2.5
+    assert 0 < properties["view:incidence_angle"] < 20
+
+
+# What is refused, and how
+
+
+def test_missing_bands_are_named(altered):
+    path = altered()
+    for gone in ("*_B03_10m.jp2", "*_SCL_20m.jp2", "MSK_SNWPRB_20m.jp2"):
+        [file] = path.rglob(gone)
+        file.unlink()
+    product = read(path)
+    assert product.missing == ("B03 (10 m) is missing", "SCL (20 m) is missing", "SNW (20 m) is missing")
+    assert len(product.layers) == 14
+
+
+@pytest.mark.parametrize("size", [0, 1, 11])
+def test_files_of_a_few_bytes_are_missing_by_name(altered, size):
+    path = altered()
+    [file] = path.rglob("*_B04_10m.jp2")
+    file.write_bytes(b"x" * size)
+    [line] = read(path).missing
+    assert "_B04_10m.jp2" in line and f"{size} bytes" in line
+
+
+def test_aerosol_is_taken_at_another_resolution_where_20_m_is_missing(altered):
+    path = altered()
+    [file] = path.rglob("*_AOT_20m.jp2")
+    file.unlink()
+    aot = next(layer for layer in read(path).layers if layer.name == "AOT")
+    assert aot.file.endswith("_AOT_10m.jp2") and aot.grid.resolution == 10
+
+
+@pytest.mark.parametrize("file", ["MTD_MSIL2A.xml", "MTD_TL.xml"])
+def test_missing_metadata_is_named(altered, file):
+    path = altered()
+    [document] = path.rglob(file)
+    document.unlink()
+    with pytest.raises(BrokenProduct, match=file.replace("2A", "")[:6]):
+        read(path)
+
+
+def test_a_manifest_alone_is_not_a_product(altered):
+    path = altered()
+    for entry in path.iterdir():
+        if entry.name != "manifest.safe":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    with pytest.raises(BrokenProduct, match=r"MTD_MSIL.*missing"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "tag", "text"),
+    [
+        ("MTD_TL.xml", "SENSING_TIME", "yesterday"),
+        ("MTD_TL.xml", "SENSING_TIME", None),
+        ("MTD_TL.xml", "NCOLS", "many"),
+        ("MTD_TL.xml", "NCOLS", None),
+        ("MTD_TL.xml", "ULX", ""),
+        ("MTD_TL.xml", "ULX", "nan"),
+        ("MTD_TL.xml", "ULX", "1e999"),
+        ("MTD_TL.xml", "NROWS", "-96"),
+        ("MTD_TL.xml", "HORIZONTAL_CS_CODE", None),
+        ("MTD_TL.xml", "HORIZONTAL_CS_CODE", "EPSG:0"),
+        ("MTD_TL.xml", "ZENITH_ANGLE", "high"),
+        ("MTD_MSIL2A.xml", "PROCESSING_LEVEL", None),
+        ("MTD_MSIL2A.xml", "SPACECRAFT_NAME", None),
+        ("MTD_MSIL2A.xml", "BOA_ADD_OFFSET", "x"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "x"),
+        ("MTD_MSIL2A.xml", "EXT_POS_LIST", "1 2 3"),
+        ("MTD_MSIL2A.xml", "EXT_POS_LIST", "here and there"),
+        ("MTD_MSIL2A.xml", "Cloud_Coverage_Assessment", "cloudy"),
+        ("MTD_MSIL2A.xml", "SENSING_ORBIT_NUMBER", "nan"),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_broken_and_named(altered, file, tag, text):
+    def change(root):
+        for found in list(root.iterfind(f".//{{*}}{tag}")):
+            if text is None:
+                found.getparent().remove(found)
+            else:
+                found.text = text
+
+    path = altered(change, file=file)
+    with pytest.raises(BrokenProduct, match=path.stem):
+        read(path)
+
+
+def test_several_granules_in_a_compact_product_are_refused(altered):
+    path = altered()
+    [granule] = (path / "GRANULE").iterdir()
+    shutil.copytree(granule, granule.with_name("L2A_T33VXF_A027967_20220715T101601"))
+    with pytest.raises(UnsupportedProduct, match="2 granules"):
+        read(path)
+
+
+@pytest.mark.parametrize("level", ["1C", "2A"])
+def test_the_older_format_is_refused_by_name(tmp_path, level):
+    name = f"S2A_{'OPER' if level == '1C' else 'USER'}_PRD_MSIL{level}_PDMC_20160101T000000_R065_V20160101T000000"
+    root = tmp_path / f"{name}.SAFE"
+    root.mkdir()
+    (root / f"{name.replace('PRD_MSI', 'MTD_SAF')}.xml").write_text("<x/>")
+    with pytest.raises(UnsupportedProduct, match=rf"{name}.*older format.*compact format"):
+        read(root)
+
+
+@pytest.mark.parametrize("name", ["S1A_IW_GRDH_1SDV_20190301T052343_20190301T052408_026140_02EABC_E6CF.SAFE", "x"])
+def test_other_products_are_not_recognised(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "manifest.safe").write_text("<x/>")
+    with pytest.raises(UnknownProduct, match="sentinel-2"):
+        read(tmp_path / name)
+
+
+def test_the_sensor_is_found_by_its_entry_point():
+    assert SENTINEL2 in sensors()
+
+
+# Genuine products
+
+GENUINE = sorted(
+    path.relative_to(DATA).as_posix()
+    for path in {*(file.parent for file in DATA.glob("**/MTD_MSIL*.xml")), *DATA.glob("**/S2*_MSIL*.zip")}
+    if list(path.glob("GRANULE/*/MTD_TL.xml")) or path.suffix == ".zip"
+)
+
+
+def field(text, *tags):
+    """The first such element's text, by a search that knows no XML."""
+    for tag in tags:
+        if found := re.search(rf"<(?:\w+:)?{tag}(?: [^>]*)?>([^<]+)<", text):
+            return found[1].strip()
+    return None
+
+
+def test_there_are_genuine_products():
+    if not DATA.exists():
+        pytest.skip(f"{DATA} is absent: the metadata of genuine products is not tested")
+    assert len(GENUINE) >= 17
+
+
+@pytest.mark.parametrize("name", GENUINE)
+def test_a_genuine_product_is_read(name):
+    product, files = read(DATA / name), open_product(DATA / name)
+    main = files.read(next(file for file in files.names if file.upper().startswith("MTD_MSIL"))).decode()
+    tile = files.read(next(file for file in files.names if file.endswith("MTD_TL.xml"))).decode()
+    level = "L2A" if "2A" in field(main, "PROCESSING_LEVEL") else "L1C"
+    assert product.collection.id == f"sentinel-2-{level.lower()}"
+    if "test" not in name:
+        assert COMPACT.fullmatch(product.id) and field(main, "SPACECRAFT_NAME")[-2:] in product.id
+    sensed = datetime.fromisoformat(field(tile, "SENSING_TIME"))
+    assert product.sensed == sensed
+    assert product.footprint.is_valid and 0 < product.footprint.area < 10
+    assert product.properties["s2:processing_baseline"] == field(main, "PROCESSING_BASELINE")
+    shifted = product.properties["s2:processing_baseline"] >= "04.00"
+    assert all(layer.offset == (-0.1 if shifted else 0) for layer in product.layers if layer.type.bands)
+    assert len(product.layers) + len(product.missing) == (17 if level == "L2A" else 13)
+    zone, _ = re.search(r"_T(\d\d)([C-X])", field(tile, "TILE_ID", "TILE_ID_2A")).groups()
+    assert product.properties["mgrs:utm_zone"] == int(zone)
+    for layer in product.layers:
+        assert layer.grid.crs == field(tile, "HORIZONTAL_CS_CODE") and layer.grid.crs[-2:] == zone
+        assert (layer.grid.left, layer.grid.top) == (float(field(tile, "ULX")), float(field(tile, "ULY")))
+        assert layer.grid.columns * layer.grid.resolution == 109_800
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in GENUINE if (DATA / name / "expected_output.json").exists()], ids=lambda name: name[-60:]
+)
+def test_properties_are_those_that_stactools_finds(name):
+    """stactools-sentinel2's items of the same products; where both have a property they agree."""
+    wanted = json.loads((DATA / name / "expected_output.json").read_text())
+    product = read(DATA / name)
+    compared = 0
+    for key, value in wanted["properties"].items():
+        if key in ("datetime", "created", "updated", "providers", "instruments") or key not in product.properties:
+            continue  # stactools takes the datatake's time
+        mine = product.properties[key]
+        assert mine == (pytest.approx(value, abs=1e-4) if isinstance(value, float) else value), key
+        compared += 1
+    assert compared >= 12
+    assert product.id.startswith(wanted["properties"]["s2:product_uri"].removesuffix(".SAFE"))
+
+
+def test_genuine_old_products_are_refused_by_name():
+    for name in ("fake_l1c/S2A_OPER_PRD_MSIL1C.SAFE", "fake_l2a/S2A_USER_PRD_MSIL2A.SAFE"):
+        path = DATA / "gdal/sentinel2" / name
+        if not path.exists():
+            pytest.skip(f"{path} is absent")
+        with pytest.raises(UnsupportedProduct, match=f"{path.name}.*older format"):
+            read(path)
+
+
+def test_a_genuine_pilot_product_has_the_cloud_figure_of_its_own_level():
+    path = DATA / "gdal/sentinel2/fake_l2a_MSIL2Ap/S2A_MSIL2A_20170823T094031_N0205_R036_T34VFJ_20170823T094252.SAFE"
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    assert read(path).properties["eo:cloud_cover"] == 84.4  # and not 86.3, the L1C's

@@ -1,0 +1,171 @@
+import math
+
+import numpy as np
+import pyproj
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kartotek import grids
+from kartotek.grids import BLOCK, NATIONAL, SNAP, Bounds, Grid
+
+UTM33_GRANULES = [(300_000 + 99_960 * i, 6_100_020 + 99_960 * j) for i in range(5) for j in range(15)]
+
+resolutions = st.sampled_from([10, 20, 60, 100, 1000])
+eastings = st.floats(200_000, 950_000)
+northings = st.floats(6_000_000, 7_800_000)
+sides = st.floats(1, 120_000)
+
+
+@given(resolutions, eastings, northings, sides, sides)
+def test_a_snapped_grid_holds_its_bounds_and_wastes_less_than_a_block_beyond_the_padding(res, left, bottom, dx, dy):
+    wanted = Bounds(left, bottom, left + dx, bottom + dy)
+    grid = grids.snapped(NATIONAL, res, wanted)
+    found = grid.bounds
+    # A pixel is not added for a rounding error of a float: a millionth of one.
+    assert found.left <= wanted.left + 1e-3 and found.bottom <= wanted.bottom + 1e-3
+    assert found.right >= wanted.right - 1e-3 and found.top >= wanted.top - 1e-3
+    step, unit = max(SNAP, BLOCK * res), 2 ** grids.levels(grid.columns, grid.rows)
+    assert wanted.left - found.left < step and found.top - wanted.top < step
+    assert found.right - wanted.right < unit * res + res and wanted.bottom - found.bottom < unit * res + res
+
+
+@given(resolutions, eastings, northings, sides, sides)
+def test_the_corner_of_a_file_lies_on_the_block_grid_of_the_nation(res, left, bottom, dx, dy):
+    grid = grids.snapped(NATIONAL, res, Bounds(left, bottom, left + dx, bottom + dy))
+    assert grid.left % (BLOCK * res) == 0 and grid.top % (BLOCK * res) == 0
+    assert grid.left % max(SNAP, BLOCK * res) == 0 and grid.top % max(SNAP, BLOCK * res) == 0
+    assert grids.aligned(grid)
+
+
+@given(resolutions, eastings, northings, sides, sides)
+def test_every_overview_of_a_file_has_whole_pixels(res, left, bottom, dx, dy):
+    grid = grids.snapped(NATIONAL, res, Bounds(left, bottom, left + dx, bottom + dy))
+    depth = grids.levels(grid.columns, grid.rows)
+    assert grid.columns % 2**depth == 0 and grid.rows % 2**depth == 0
+    assert max(grid.columns, grid.rows) <= BLOCK * 2**depth
+    for level in range(depth + 1):
+        assert grid.coarser(level).bounds == grid.bounds
+
+
+@given(st.integers(1, 40_000), st.integers(1, 40_000))
+def test_levels_are_the_fewest_halvings_that_end_in_one_block(columns, rows):
+    depth, longest = 0, max(columns, rows)
+    while longest / 2**depth > BLOCK:
+        depth += 1
+    assert grids.levels(columns, rows) == depth
+
+
+@pytest.mark.parametrize("resolution", [10, 20, 60])
+def test_the_blocks_of_all_granules_of_a_zone_coincide(resolution):
+    side = 109_800
+    corners = set()
+    for left, top in UTM33_GRANULES:
+        grid = grids.snapped(NATIONAL, resolution, Bounds(left, top - side, left + side, top))
+        corners.add((grid.left % (BLOCK * resolution), grid.top % (BLOCK * resolution)))
+        # The agency's pixels are ours: their corner is a whole number of pixels from ours.
+        assert (left - grid.left) % resolution == 0 and (grid.top - top) % resolution == 0
+    assert corners == {(0, 0)}
+
+
+def test_a_corner_on_the_grid_but_for_the_last_bit_of_a_float_stays_there():
+    for nudge in (-1e-9, 0, 1e-9):
+        grid = grids.snapped(NATIONAL, 10, Bounds(2 * SNAP + nudge, 6_000_000, 60_000, 300 * SNAP + nudge))
+        assert (grid.left, grid.top) == (2 * SNAP, 300 * SNAP)
+
+
+def test_degrees_are_snapped_to_the_pixel_size():
+    size = 10 / 111_319.49
+    grid = grids.snapped("EPSG:4326", size, Bounds(17.5, 59.5, 18.5, 60.5))
+    assert (grid.left / size) == pytest.approx(round(grid.left / size), abs=1e-6)
+    assert grid.bounds.left <= 17.5 and grid.bounds.top >= 60.5
+    assert grid.bounds.right >= 18.5 and grid.bounds.bottom <= 59.5
+    assert 17.5 - grid.bounds.left < size and grid.bounds.top - 60.5 < size
+
+
+def test_a_grid_of_no_metres_is_not_aligned():
+    assert grids.aligned(Grid(crs=NATIONAL, left=20, top=40, resolution=20, columns=1, rows=1))
+    assert not grids.aligned(Grid(crs=NATIONAL, left=10, top=40, resolution=20, columns=1, rows=1))
+    assert not grids.aligned(Grid(crs=NATIONAL, left=0, top=0, resolution=250.1, columns=1, rows=1))
+
+
+def test_zone_33_is_the_national_grid_to_less_than_a_millimetre():
+    """All over the area of use, PROJ moves no coordinate by as much as a millimetre; other zones are elsewhere."""
+    area = grids.national_area()
+    longitude, latitude = np.meshgrid(np.linspace(area.left, area.right, 200), np.linspace(area.bottom, area.top, 200))
+    east, north = pyproj.Transformer.from_crs(4326, 32633, always_xy=True).transform(longitude, latitude)
+    moved = pyproj.Transformer.from_crs(32633, 3006, always_xy=True).transform(east, north)
+    farthest = np.hypot(moved[0] - east, moved[1] - north).max()
+    assert 0 < farthest < 1e-3
+    assert grids.same_pixels("EPSG:32633", NATIONAL) and grids.same_pixels(NATIONAL, "EPSG:32633")
+    assert not any(grids.same_pixels(f"EPSG:326{zone}", NATIONAL) for zone in (32, 34, 35))
+
+
+def test_transformers_take_easting_before_northing_whatever_the_crs_says():
+    east, north = grids.transformer("EPSG:4326", NATIONAL).transform(15.0, 62.0)
+    assert east == pytest.approx(500_000, abs=1e-3)  # the central meridian
+    assert 6_800_000 < north < 6_900_000
+
+
+def test_the_national_area_holds_sweden_and_not_paris():
+    area = grids.national_area()
+    for longitude, latitude in ((11.1, 58.9), (24.15, 65.8), (12.9, 55.4), (20.5, 69.0), (18.1, 59.3)):
+        assert area.left < longitude < area.right and area.bottom < latitude < area.top
+    assert not (area.left < 2.35 < area.right)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "matrix", "tile", "corner", "deepest", "finest"),
+    [
+        ("SWEREF99TM", 4096, (4, 4), 256, (-1_200_000, 8_500_000), 13, 0.5),
+        ("SWEREF99TM10", 2560, (1, 2), 512, (0, 7_864_320), 8, 10),
+    ],
+)
+def test_tile_matrix_sets_are_as_they_are_documented(name, cell, matrix, tile, corner, deepest, finest):
+    tms = grids.tile_matrix_sets()[name]
+    assert str(tms.id) == name and (tms.minzoom, tms.maxzoom) == (0, deepest)
+    for zoom in range(deepest + 1):
+        level = tms.matrix(zoom)
+        assert level.cellSize == pytest.approx(cell / 2**zoom, rel=1e-12)
+        assert (level.matrixWidth, level.matrixHeight) == (matrix[0] * 2**zoom, matrix[1] * 2**zoom)
+        assert (level.tileWidth, level.tileHeight) == (tile, tile)
+        # The document's axes are the CRS's: northing, easting.
+        assert tuple(level.pointOfOrigin) == (corner[1], corner[0])
+    assert tms.matrix(deepest).cellSize == finest
+
+
+@pytest.mark.parametrize(("zoom", "resolution"), [(8, 10), (7, 20), (6, 40)])
+def test_the_tiles_of_the_native_set_are_blocks_of_files(zoom, resolution):
+    """Edges of tiles at 10, 20 and 40 m lie on edges of the blocks of 10 and 20 m files and their overviews."""
+    tms = grids.tile_matrix_sets()["SWEREF99TM10"]
+    for delivered in (10, 20):
+        if delivered > resolution:
+            continue
+        file = grids.snapped(NATIONAL, delivered, Bounds(600_000, 6_590_220, 709_800, 6_700_020))
+        block = BLOCK * resolution
+        for column, row in ((120, 230), (121, 231)):
+            bounds = tms.xy_bounds(column >> (8 - zoom), row >> (8 - zoom), zoom)
+            assert (bounds.left - file.left) % block == 0 and (file.top - bounds.top) % block == 0
+            assert bounds.right - bounds.left == block == bounds.top - bounds.bottom
+
+
+def test_the_documents_of_the_national_sets_name_the_order_of_their_axes():
+    """Without it QGIS draws nothing (or takes eastings for northings)."""
+    for name in ("SWEREF99TM", "SWEREF99TM10"):
+        tms = grids.tile_matrix_sets()[name]
+        assert [axis.upper()[0] for axis in tms.orderedAxes or ()] == ["N", "E"]
+
+
+def test_bounds_and_transform_say_the_same():
+    grid = Grid(crs=NATIONAL, left=20_480, top=40_960, resolution=20, columns=7, rows=3)
+    a, _, c, _, e, f = grid.transform
+    assert (c + 7 * a, f + 3 * e) == (grid.bounds.right, grid.bounds.bottom)
+    assert grid.shape == (3, 7)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 6))
+def test_a_coarser_grid_covers_the_finer_one(columns, rows, level):
+    grid = Grid(crs=NATIONAL, left=0, top=0, resolution=10, columns=columns, rows=rows)
+    coarser = grid.coarser(level)
+    assert coarser.columns == math.ceil(columns / 2**level) and coarser.rows == math.ceil(rows / 2**level)
+    assert coarser.bounds.right >= grid.bounds.right and coarser.bounds.bottom <= grid.bounds.bottom

@@ -1,0 +1,243 @@
+import random
+import shutil
+import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import orjson
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+
+from catalog.access import PUBLIC
+from catalog.search import MAX_LIMIT, Search
+from kartotek.errors import BadFile, NotStored
+from kartotek.grids import BLOCK
+from kartotek.storage import MARKER, FolderStorage
+from pixels.blocks import Blocks, parse
+
+
+class Counted(FolderStorage):
+    """A folder that counts what is read of it."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.reads = 0
+
+    def read(self, key, start=0, length=None):
+        self.reads += 1
+        return super().read(key, start, length)
+
+
+@pytest.fixture(scope="module")
+def keys(published):
+    """Keys of COGs: each layer of three items, 8 and 16 bits, of 10, 20 and 60 m."""
+    found = published.catalog.search(PUBLIC, Search(limit=MAX_LIMIT)).items
+    chosen = [orjson.loads(content) for content in (found[0], found[1], found[-1])]
+    return [
+        asset["href"].removeprefix(MARKER)
+        for item in chosen
+        for asset in item["assets"].values()
+        if asset["href"].endswith(".tif")
+    ]
+
+
+@pytest.fixture(scope="module")
+def large(keys):
+    """The key of a COG of several blocks."""
+    return next(key for key in keys if "/B02." in key)
+
+
+@pytest.fixture
+def storage(published):
+    return Counted(published.storage.root)
+
+
+def levels(path):
+    with rasterio.open(path) as file:
+        return 1 + len(file.overviews(1))
+
+
+def opened(path, level):
+    return rasterio.open(path, **({"OVERVIEW_LEVEL": level - 1} if level else {}))
+
+
+def test_windows_of_any_place_and_level_equal_what_gdal_reads(storage, keys):
+    blocks = Blocks(storage, memory=64 << 20)
+    chance = random.Random(1)
+    seen = 0
+    for key in keys:
+        path = storage.root / key
+        file = blocks.directory(key)
+        assert len(file.levels) == levels(path)
+        for level, image in enumerate(file.levels):
+            with opened(path, level) as oracle:
+                assert (image.columns, image.rows) == (oracle.width, oracle.height)
+                assert (file.samples, file.data_type) == (oracle.count, oracle.dtypes[0])
+                windows = [
+                    (0, image.rows, 0, image.columns),
+                    (image.rows - 1, image.rows, image.columns - 1, image.columns),
+                ]
+                for _ in range(6):
+                    rows = sorted(chance.sample(range(image.rows + 1), 2))
+                    columns = sorted(chance.sample(range(image.columns + 1), 2))
+                    windows.append((*rows, *columns))
+                for top, bottom, left, right in windows:
+                    got = blocks.window(file, level, slice(top, bottom), slice(left, right))
+                    wanted = oracle.read(window=Window(left, top, right - left, bottom - top))
+                    np.testing.assert_array_equal(got, wanted)
+                    seen += 1
+    assert seen > 500
+
+
+def test_one_block_is_one_read_and_is_read_once(storage, large):
+    blocks = Blocks(storage, memory=64 << 20)
+    file = blocks.directory(large)
+    assert storage.reads == 1  # the directory, of all levels
+    assert blocks.directory(large) is file and storage.reads == 1
+    blocks.window(file, 0, slice(10, 20), slice(10, 20))
+    assert storage.reads == 2
+    blocks.window(file, 0, slice(0, BLOCK), slice(0, BLOCK))
+    assert storage.reads == 2
+    blocks.window(file, 0, slice(BLOCK - 1, BLOCK + 1), slice(BLOCK - 1, BLOCK + 1))
+    assert storage.reads == 5
+
+
+def everything(blocks, keys):
+    for key in keys:
+        file = blocks.directory(key)
+        image = file.levels[0]
+        blocks.window(file, 0, slice(0, image.rows), slice(0, image.columns))
+
+
+def held(blocks):
+    """Bytes of the decoded blocks that are kept."""
+    return sum(block.nbytes for block in blocks._blocks.values())
+
+
+@pytest.mark.parametrize("memory", [0, 100_000, 3 << 20])
+def test_decoded_blocks_take_no_more_memory_than_allowed(storage, keys, memory):
+    blocks = Blocks(storage, memory=memory)
+    everything(blocks, keys[:12])
+    assert held(blocks) <= memory
+    # A block that is larger than all that is allowed is read each time, and right.
+    reads = storage.reads
+    file = blocks.directory(keys[0])
+    for _ in range(2):
+        got = blocks.window(file, 0, slice(0, 5), slice(0, 5))
+    with rasterio.open(storage.root / keys[0]) as oracle:
+        np.testing.assert_array_equal(got, oracle.read(window=Window(0, 0, 5, 5)))
+    if memory < 500_000:
+        assert storage.reads == reads + 2
+
+
+def test_threads_that_read_at_once_get_what_one_gets(storage, keys):
+    blocks = Blocks(storage, memory=2 << 20)  # so small that blocks go while others come
+    alone = {}
+    for key in keys[:6]:
+        with rasterio.open(storage.root / key) as oracle:
+            alone[key] = oracle.read()
+    start = threading.Barrier(8)
+
+    def read(seed):
+        chance = random.Random(seed)
+        start.wait()
+        for _ in range(40):
+            key = chance.choice(keys[:6])
+            file = blocks.directory(key)
+            rows = sorted(chance.sample(range(file.levels[0].rows), 2))
+            columns = sorted(chance.sample(range(file.levels[0].columns), 2))
+            got = blocks.window(file, 0, slice(*rows), slice(*columns))
+            np.testing.assert_array_equal(got, alone[key][:, slice(*rows), slice(*columns)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(8)))
+
+
+PROFILES = {
+    "strips": {"driver": "GTiff"},
+    "blocks of 256 pixels": {
+        "driver": "GTiff",
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "compress": "deflate",
+    },
+    "blocks of 512 pixels, LZW": {
+        "driver": "GTiff",
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "lzw",
+    },
+    "no compression": {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 512},
+    "big-endian": {"driver": "GTiff", "ENDIANNESS": "BIG"},
+    "BigTIFF": {"driver": "GTiff", "BIGTIFF": "YES"},
+    "PNG": {"driver": "PNG"},
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_foreign_file_is_refused_by_name(tmp_path, profile):
+    place = {"transform": rasterio.Affine(10, 0, 500_000, 0, -10, 6_600_000), "crs": "EPSG:3006"}
+    form = {"width": 600, "height": 600, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "foreign.tif", "w", **form, **place, **PROFILES[profile]) as file:
+        file.write(np.ones((1, 600, 600), np.uint8))
+    with pytest.raises(BadFile, match=r"foreign\.tif"):
+        Blocks(FolderStorage(tmp_path), memory=1 << 20).directory("foreign.tif")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"II", b"II*\0", b"II*\0\x08", b"II*\0\x08\0\0\0", b"II*\0\0\0\0\0", b"MM\0*", b"\x89PNG", b"\0" * 100],
+)
+def test_what_is_hardly_a_file_is_refused(content):
+    with pytest.raises(BadFile, match="some key"):
+        parse("some key", content)
+
+
+def test_a_directory_that_leads_back_to_itself_is_refused(storage, keys):
+    head = bytearray(storage.read(keys[0], 0, 32_768))
+    (first,) = struct.unpack_from("<I", head, 4)
+    (count,) = struct.unpack_from("<H", head, first)
+    struct.pack_into("<I", head, first + 2 + 12 * count, first)
+    with pytest.raises(BadFile):
+        parse("circle", bytes(head))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_head_with_changed_bytes_is_read_or_refused(published, keys, data):
+    head = bytearray(published.storage.read(keys[0], 0, 4096))
+    for place in data.draw(st.lists(st.integers(0, 900), min_size=1, max_size=8)):
+        head[place] = data.draw(st.integers(0, 255))
+    try:
+        file = parse("changed", bytes(head))
+    except BadFile as error:
+        assert "changed" in str(error)
+    else:
+        assert file.levels
+
+
+def test_a_key_under_which_nothing_lies_is_told(storage):
+    with pytest.raises(NotStored):
+        Blocks(storage, memory=0).directory("no/such.tif")
+
+
+def test_a_block_whose_bytes_were_changed_is_refused(storage, keys, tmp_path):
+    """Blocks carry a checksum (zlib's): a flipped bit at rest never becomes a picture."""
+    path = tmp_path / "changed.tif"
+    shutil.copy(storage.root / keys[0], path)
+    file = Blocks(FolderStorage(tmp_path), memory=0).directory("changed.tif")
+    content = bytearray(path.read_bytes())
+    chance = random.Random(1)
+    for _ in range(30):
+        changed = bytearray(content)
+        image = file.levels[0]
+        changed[image.offsets[0] + chance.randrange(image.sizes[0])] ^= 1 << chance.randrange(8)
+        path.write_bytes(changed)
+        with pytest.raises(BadFile, match=r"changed\.tif"):
+            Blocks(FolderStorage(tmp_path), memory=0).window(file, 0, slice(0, 5), slice(0, 5))

@@ -1,0 +1,95 @@
+"""What the documentation says to type is typed, page by page, in an empty folder."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")])
+FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if FENCE.search(page.read_text())], ids=lambda page: page.stem)
+def test_commands_of_the_page_work(page, products, tmp_path):
+    place = socket.socket()
+    place.bind(("127.0.0.1", 0))
+    port = place.getsockname()[1]
+    place.close()
+    environment = os.environ | {"KARTOTEK_PORT": str(port), "PATH": f"{_bin(tmp_path)}:{os.environ['PATH']}"}
+    running, python = None, []
+    work = tmp_path / "work"
+    work.mkdir()
+    try:
+        for language, text in FENCE.findall(page.read_text()):
+            text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+            # Each page needs samples; they are made by this very command once for all tests.
+            if "kartotek sample products\n" in text:
+                shutil.copytree(products, work / "products")
+                text = text.replace("kartotek sample products\n", "")
+            if text.strip() == "kartotek serve":
+                running = subprocess.Popen(["kartotek", "serve"], cwd=work, env=environment, stdout=subprocess.DEVNULL)
+                _wait(f"http://127.0.0.1:{port}/livez")
+                continue
+            # The Python of a page is one program, as a reader types it into one notebook.
+            python += [text] if language == "python" else []
+            command = ["bash", "-euc", text] if language == "bash" else [sys.executable, "-c", "\n".join(python)]
+            done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, f"{page.name}: {text}\n{done.stdout}\n{done.stderr}"
+    finally:
+        if running is not None:
+            running.terminate()
+            running.wait(20)
+
+
+@pytest.mark.parametrize("page", sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")]), ids=lambda page: page.stem)
+def test_links_of_the_page_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_page_stands_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in ROOT.glob("docs/**/*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in navigation
+
+
+def test_every_command_and_setting_is_in_the_reference():
+    from kartotek.cli import COMMANDS
+    from kartotek.settings import Settings
+
+    commands = (ROOT / "docs/reference/command-line.md").read_text()
+    settings = (ROOT / "docs/reference/settings.md").read_text()
+    assert all(f"`{command}" in commands for command in COMMANDS)
+    assert all(f"`KARTOTEK_{name.upper()}`" in settings for name in Settings.model_fields)
+
+
+def _bin(folder: Path) -> Path:
+    """A folder with `kartotek` and `python` as this environment has them."""
+    made = folder / "bin"
+    made.mkdir()
+    script = made / "kartotek"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from kartotek.cli import main; main()" "$@"\n')
+    script.chmod(0o755)
+    (made / "python").symlink_to(sys.executable)
+    return made
+
+
+def _wait(address: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError(f"{address} does not answer")
