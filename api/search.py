@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import attr
 import orjson
 import shapely
 from fastapi import FastAPI
+from pydantic import BaseModel, Field
 from shapely import Geometry
 from shapely.errors import GEOSException
 from shapely.geometry import shape
 from stac_fastapi.api.app import StacApi
-from stac_fastapi.api.models import ItemCollectionUri, create_get_request_model, create_post_request_model
+from stac_fastapi.api.models import ItemCollectionUri, create_get_request_model
 from stac_fastapi.extensions.pagination import TokenPaginationExtension
 from stac_fastapi.extensions.pagination.request import GETTokenPagination
 from stac_fastapi.types.config import ApiSettings
@@ -33,6 +34,8 @@ from kartotek.storage import MARKER
 
 GEOJSON = "application/geo+json"
 MAX_VERTICES = 10_000
+MAX_NAMES = 1_000
+"""Ids, or collections, of one search."""
 
 
 def create(settings: Settings, catalog: Catalog) -> FastAPI:
@@ -50,7 +53,7 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
         stac_version="1.1.0",
         extensions=[pagination],
         search_get_request_model=create_get_request_model([pagination]),
-        search_post_request_model=create_post_request_model([pagination]),
+        search_post_request_model=SearchBody,
         items_get_request_model=_ItemsRequest,
         middlewares=[
             Middleware(
@@ -77,6 +80,18 @@ class _Api(StacApi):
 @attr.s
 class _ItemsRequest(ItemCollectionUri, GETTokenPagination):
     """The parameters of /collections/{collection_id}/items."""
+
+
+class SearchBody(BaseModel):
+    """The body of POST /search; what its members mean is checked in `question`, once for GET and POST."""
+
+    collections: list[str] | None = None
+    ids: list[str] | None = None
+    bbox: list[float] | None = None
+    intersects: dict[str, Any] | None = None
+    datetime: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = 10
+    token: str | None = None
 
 
 class Links:
@@ -212,11 +227,9 @@ class _Client(BaseCoreClient):
             kwargs["intersects"] = _geometry_text(kwargs["intersects"])
         return self._page(request, question(**kwargs), f"{self.links.root}/search")
 
-    def post_search(self, search_request: Any, **kwargs: Any) -> Response:
+    def post_search(self, search_request: SearchBody, **kwargs: Any) -> Response:
         """The same by POST."""
-        found = search_request.model_dump(
-            mode="json", include={"collections", "ids", "bbox", "intersects", "datetime", "limit", "token"}
-        )
+        found = search_request.model_dump()
         body = {name: value for name, value in found.items() if value is not None}
         return self._page(kwargs["request"], question(**found), f"{self.links.root}/search", body)
 
@@ -269,6 +282,11 @@ def question(
     """A frozen search of the request's parameters. Raises BadRequest with what is wrong and what would do."""
     if bbox is not None and intersects is not None:
         raise BadRequest("bbox and intersects can't both be given; leave one out")
+    for name, values in (("ids", ids), ("collections", collections)):
+        if values and len(values) > MAX_NAMES:
+            raise BadRequest(f"{name}: {len(values)} given; at most {MAX_NAMES} are accepted")
+        if any("\ud800" <= letter <= "\udfff" for value in values or () for letter in value):
+            raise BadRequest(f"{name}: half of a surrogate pair in it, which is no character")
     area = None
     if bbox is not None:
         area = _box(list(bbox))

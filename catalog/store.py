@@ -49,12 +49,10 @@ class Catalog:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
-        config = _alembic()
+        config, current = _alembic(), self._current()
+        backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
         with self._engine.connect() as connection:
             config.attributes["connection"] = dialects.writing(connection)
-            current = self._revision(connection)
-            backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
-            connection.rollback()
             try:
                 (command.downgrade if backwards else command.upgrade)(config, revision)
             except CommandError as error:

@@ -14,6 +14,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from kartotek import footprints, grids, sampling
 from kartotek.errors import BrokenProduct
@@ -43,7 +44,7 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
     Raises BrokenProduct where the file can't be read, is of another type, or lies elsewhere than the metadata says.
     """
     try:
-        with rasterio.Env(GDAL_NUM_THREADS=threads), _opened(layer.href) as source:
+        with _opened(layer.href) as source:
             if source.width * source.height > MAX_PIXELS:
                 raise BrokenProduct(f"{layer.file}: {source.width} x {source.height} pixels; {MAX_PIXELS} at most")
             if source.count != max(1, len(layer.type.bands)):
@@ -51,12 +52,32 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
             if source.dtypes[0] != layer.type.data_type:
                 raise BrokenProduct(f"{layer.file}: pixels are {source.dtypes[0]}, expected {layer.type.data_type}")
             grid = _reconciled(layer, source)
-            return Raster(source.read(), grid)
+            shape, step = (source.count, source.height, source.width), source.block_shapes[0][0]
+        return Raster(_pixels(layer, shape, step, threads=threads), grid)
     except (RasterioError, OSError, ValueError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenProduct(
             f"{layer.file}: can't be read ({reason}); fetch the product again, or leave the band out by --allow-partial"
         ) from error
+
+
+def _pixels(layer: Layer, shape: tuple[int, int, int], step: int, *, threads: int) -> NDArray[Any]:
+    """All pixels, read by rows of tiles in threads that each have the file open.
+
+    GDAL's own threads would lose the error of a tile that can't be decoded, and give any pixels.
+    """
+    pixels = np.empty(shape, layer.type.data_type)
+    starts = list(range(0, shape[1], step))
+
+    def part(number: int) -> None:
+        with rasterio.Env(GDAL_NUM_THREADS=1), _opened(layer.href) as source:
+            for start in starts[number::threads]:
+                rows = min(step, shape[1] - start)
+                source.read(window=Window(0, start, shape[2], rows), out=pixels[:, start : start + rows])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, range(min(threads, len(starts)))))
+    return pixels
 
 
 def _opened(href: str) -> rasterio.DatasetReader:

@@ -19,6 +19,8 @@ _OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_HTTP_TIMEOUT": "30",
     "GDAL_CACHEMAX": "200",
+    # OpenJPEG's own threads wait for each other longer than they work; ours take whole tiles.
+    "OPJ_NUM_THREADS": "0",
     "MALLOC_ARENA_MAX": "2",
     "OPENBLAS_NUM_THREADS": "1",
 }

@@ -11,15 +11,15 @@ import click
 from kartotek.errors import KartotekError
 
 COMMANDS = {
-    "convert": ("kartotek.cli.convert", "convert"),
-    "demo": ("kartotek.cli.demo", "demo"),
-    "info": ("kartotek.cli.catalog", "info"),
-    "migrate": ("kartotek.cli.catalog", "migrate"),
-    "sample": ("kartotek.cli.sample", "sample"),
-    "search": ("kartotek.cli.catalog", "search"),
-    "serve": ("kartotek.cli.serve", "serve"),
+    "convert": ("kartotek.cli.convert", "Convert products and publish them as STAC items."),
+    "demo": ("kartotek.cli.demo", "Make sample products, convert them, and serve them."),
+    "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
+    "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
+    "sample": ("kartotek.cli.sample", "Make lifelike Sentinel-2 products of Sweden."),
+    "search": ("kartotek.cli.catalog", "Search the catalog, newest first."),
+    "serve": ("kartotek.cli.serve", "Serve the catalog over HTTP until interrupted."),
 }
-"""Command → module and function; adding a command is adding a line."""
+"""Command → the module that has a function of its name, and what it does; adding a command is adding a line."""
 
 
 class _Lazy(click.Group):
@@ -33,9 +33,13 @@ class _Lazy(click.Group):
         """The command, imported."""
         if cmd_name not in COMMANDS:
             return None
-        module, function = COMMANDS[cmd_name]
-        found: click.Command = getattr(import_module(module), function)
+        found: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
 
 
 @click.group(

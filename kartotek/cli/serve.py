@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import click
@@ -41,7 +42,8 @@ def run(settings: Settings, *, announce: bool = True) -> None:
         server = uvicorn.Server(
             uvicorn.Config(create_app(settings, catalog), log_level="warning", server_header=False, access_log=False)
         )
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # raised again once all is shut down
+            server.run(sockets=[listener])
 
 
 def listen(settings: Settings) -> socket.socket:

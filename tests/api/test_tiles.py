@@ -1,0 +1,372 @@
+import io
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+import orjson
+import pyproj
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from catalog.access import PUBLIC
+from catalog.search import MAX_LIMIT, Search
+from kartotek import grids
+from kartotek.storage import MARKER
+from pixels import render
+from pixels.blocks import Blocks
+
+MERCATOR = 20_037_508.342789244
+SETS = {
+    # CRS, left, top, metres a pixel at level 0, pixels of a tile, (columns, rows) at level 0, levels
+    "WebMercatorQuad": (3857, -MERCATOR, MERCATOR, 2 * MERCATOR / 256, 256, (1, 1), 25),
+    "SWEREF99TM": (3006, -1_200_000, 8_500_000, 4096, 256, (4, 4), 14),
+    "SWEREF99TM10": (3006, 0, 7_864_320, 2560, 512, (1, 2), 9),
+}
+GRANULES = ("33VXG", "34VCM", "32VPK", "35WLP", "33VUC", "34WDA")
+"""Zones 33, 34, 32 and 35, a swath's edge, and snow in the north."""
+
+
+@pytest.fixture(scope="module")
+def items(published):
+    """Granule → its newest Level-2A item."""
+    found = {}
+    for content in published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=MAX_LIMIT)).items:
+        item = orjson.loads(content)
+        found.setdefault(item["properties"]["grid:code"].removeprefix("MGRS-"), item)
+    return found
+
+
+@pytest.fixture(scope="module")
+def stretch(published):
+    """(assets, low, high) of the true colour picture."""
+    kind = orjson.loads(published.catalog.collection(PUBLIC, "sentinel-2-l2a"))
+    shown = kind["renders"]["true-colour"]
+    [(low, high)] = {tuple(limits) for limits in shown["rescale"]}
+    return shown["assets"], low, high
+
+
+def address(item, tms, z, x, y):
+    return f"/tiles/{item['collection']}/{item['id']}/{tms}/{z}/{x}/{y}.png"
+
+
+def fetched(client, item, tms, z, x, y):
+    """A tile's pixels, (rows, columns, 4)."""
+    answer = client.get(address(item, tms, z, x, y))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.mode == "RGBA" and picture.size == (SETS[tms][4],) * 2
+    return np.asarray(picture)
+
+
+def place(tms, z, x, y):
+    """(left, top, metres a pixel) of a tile, by the set's definition alone."""
+    _, left, top, first, size, _, _ = SETS[tms]
+    metres = first / 2**z
+    return left + x * size * metres, top - y * size * metres, metres
+
+
+def over(item, tms, z):
+    """Columns and rows of the tiles that the item's files touch."""
+    code, left, top, first, size, *_ = SETS[tms]
+    box = item["assets"]["B02"]["proj:bbox"]
+    bounds = pyproj.Transformer.from_crs(3006, code, always_xy=True).transform_bounds(*box, densify_pts=50)
+    side = first / 2**z * size
+    return (
+        range(math.floor((bounds[0] - left) / side), math.floor((bounds[2] - left) / side) + 1),
+        range(math.floor((top - bounds[3]) / side), math.floor((top - bounds[1]) / side) + 1),
+    )
+
+
+def middle(item, tms, z):
+    """The tile in which the middle of the item's bbox lies."""
+    code, left, top, first, size, *_ = SETS[tms]
+    west, south, east, north = item["bbox"]
+    x, y = pyproj.Transformer.from_crs(4326, code, always_xy=True).transform((west + east) / 2, (south + north) / 2)
+    side = first / 2**z * size
+    return math.floor((x - left) / side), math.floor((top - y) / side)
+
+
+def level_of(item, tms, z, x, y):
+    """The overview whose pixels come nearest to the tile's from below, and how many of them a tile's pixel is wide.
+
+    By metres on the ground in the tile's middle.
+    """
+    code, *_, size, _, _ = SETS[tms]
+    left, top, metres = place(tms, z, x, y)
+    middle = (left + size / 2 * metres, top - size / 2 * metres)
+    to_files = pyproj.Transformer.from_crs(code, 3006, always_xy=True)
+    (x0, y0), (x1, y1) = (to_files.transform(middle[0] + step * metres, middle[1]) for step in (0, 1))
+    ratio = math.hypot(x1 - x0, y1 - y0) / 10
+    deepest = grids.levels(*item["assets"]["B02"]["proj:shape"][::-1])
+    level = min(deepest, max(0, math.floor(math.log2(ratio) + 1e-3)))
+    return level, ratio / 2**level
+
+
+def opened(published, asset, level):
+    path = published.storage.root / asset["href"].removeprefix(MARKER)
+    return rasterio.open(path, **({"OVERVIEW_LEVEL": level - 1} if level else {}))
+
+
+def shades(numbers, asset, low, high):
+    """8 bits of a band's numbers."""
+    band = asset["bands"][0]
+    physical = numbers * band["raster:scale"] + band["raster:offset"]
+    return np.clip((physical - low) / (high - low) * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def picture(item, stretch, read):
+    """RGBA of three bands, each as `read` gives it."""
+    assets, low, high = stretch
+    bands = [read(item["assets"][name]) for name in assets]
+    valid = np.logical_and.reduce([band != 0 for band in bands])
+    channels = [np.where(valid, shades(band, item["assets"][name], low, high), 0)
+                for name, band in zip(assets, bands, strict=True)]  # fmt: skip
+    return np.dstack([*channels, np.where(valid, 255, 0)]).astype(np.uint8)
+
+
+def by_gdal(published, item, stretch, tms, z, x, y):
+    """The tile as GDAL warps it, with PROJ called for each pixel."""
+    code, *_, size, _, _ = SETS[tms]
+    left, top, metres = place(tms, z, x, y)
+    level, _ = level_of(item, tms, z, x, y)
+
+    def read(asset):
+        with (
+            opened(published, asset, level) as source,
+            WarpedVRT(
+                source, crs=f"EPSG:{code}", transform=rasterio.Affine(metres, 0, left, 0, -metres, top), width=size,
+                height=size, resampling=Resampling.bilinear, src_nodata=0, nodata=0, tolerance=1e-6, XSCALE="1",
+                YSCALE="1",
+            ) as warped,
+        ):  # fmt: skip
+            return warped.read(1)
+
+    return picture(item, stretch, read)
+
+
+def between(item, tms, z, x, y):
+    """Where pixels of the tile have their centre in a pixel of the file, not on the edge of two."""
+    code, *_, size, _, _ = SETS[tms]
+    if code != 3006:
+        return np.ones((size, size), bool)
+    left, top, metres = place(tms, z, x, y)
+    box, pixel = item["assets"]["B02"]["proj:bbox"], 10 * 2 ** level_of(item, tms, z, x, y)[0]
+    centres = (np.arange(size) + 0.5) * metres
+    clear = [
+        np.abs(at - np.round(at)) > 1e-9 for at in ((box[3] - top + centres) / pixel, (left - box[0] + centres) / pixel)
+    ]
+    return np.logical_and(clear[0][:, None], clear[1][None])
+
+
+def alike(got, wanted, where=True):
+    """(share of pixels whose transparency is equal, share of those that are seen and differ by 1 of 255 at most)."""
+    same = (got[..., 3] == wanted[..., 3]) | ~np.asarray(where)
+    seen = (got[..., 3] == 255) & (wanted[..., 3] == 255)
+    near = np.abs(got[..., :3].astype(int) - wanted[..., :3].astype(int)).max(axis=-1) <= 1
+    return same.mean(), near[seen].mean() if seen.any() else 1.0
+
+
+LEVELS = {
+    "WebMercatorQuad": (4, 8, 10, 11, 12, 13, 14, 16),
+    "SWEREF99TM": (2, 5, 6, 7, 8, 9, 10, 12),
+    "SWEREF99TM10": (0, 2, 4),
+}
+
+
+@pytest.mark.parametrize("granule", GRANULES)
+@pytest.mark.parametrize("tms", SETS)
+def test_tiles_are_what_gdal_warps(client, published, items, stretch, tms, granule):
+    """Within 1 of 255 on 99.9 % of the pixels that are seen, transparency alike on 99.9 %, of every tile.
+
+    Colours are compared down to tiles whose pixels are twice as wide as those of the coarsest overview. Beyond, both
+    pick one of many pixels, and a fiftieth of the tile's pixel, which is how far the lattice is off, picks another.
+    """
+    item = items[granule]
+    seen = 0
+    for z in LEVELS[tms]:
+        columns, rows = over(item, tms, z)
+        centre = middle(item, tms, z)
+        near = {(columns[0], rows[0]), (columns[-1], rows[-1]), centre, (centre[0] + 1, centre[1])}
+        for x, y in near:
+            if x not in columns or y not in rows:
+                continue
+            got = fetched(client, item, tms, z, x, y)
+            wanted, where = by_gdal(published, item, stretch, tms, z, x, y), between(item, tms, z, x, y)
+            transparency, colours = alike(got, wanted, where)
+            assert transparency >= 0.999, (z, x, y, transparency)
+            assert colours >= 0.999 or level_of(item, tms, z, x, y)[1] > 2, (z, x, y, colours)
+            seen += int((got[..., 3] == 255).sum())
+    assert seen > 20_000 if tms != "SWEREF99TM10" else seen > 0
+
+
+@pytest.mark.parametrize("granule", GRANULES)
+def test_tiles_of_the_native_set_are_the_pixels_of_the_files(client, published, items, stretch, granule):
+    """Exactly: level 8 is 10 m, level 7 the first overview, and so on."""
+    item = items[granule]
+    box, deepest = item["assets"]["B02"]["proj:bbox"], grids.levels(*item["assets"]["B02"]["proj:shape"])
+    seen = 0
+    for level in range(deepest + 1):
+        z = 8 - level
+        for x, y in itertools.product(*over(item, "SWEREF99TM10", z)):
+            left, top, metres = place("SWEREF99TM10", z, x, y)
+            column, row = (left - box[0]) / metres, (box[3] - top) / metres
+            assert column.is_integer() and row.is_integer()
+
+            def read(asset, level=level, row=row, column=column):
+                with opened(published, asset, level) as file:
+                    return file.read(1, window=Window(column, row, 512, 512), boundless=True, fill_value=0)
+
+            wanted = picture(item, stretch, read)
+            np.testing.assert_array_equal(fetched(client, item, "SWEREF99TM10", z, x, y), wanted)
+            seen += int((wanted[..., 3] == 255).sum())
+    assert seen > 300_000
+
+
+@pytest.mark.parametrize("granule", ["33VXG", "34VCM"])
+@pytest.mark.parametrize(("tms", "z"), [("WebMercatorQuad", 13), ("WebMercatorQuad", 11), ("SWEREF99TM", 9)])
+def test_no_seam_is_seen_between_neighbouring_tiles(client, published, items, tms, z, granule):
+    """Four tiles put together are the picture that is drawn of all four at once."""
+    item = items[granule]
+    x, y = middle(item, tms, z)
+    four = np.vstack([np.hstack([fetched(client, item, tms, z, x + i, y + j) for i in (0, 1)]) for j in (0, 1)])
+    left, top, metres = place(tms, z, x, y)
+    grid = grids.Grid(crs=f"EPSG:{SETS[tms][0]}", left=left, top=top, resolution=metres, columns=512, rows=512)
+    kind = orjson.loads(published.catalog.collection(PUBLIC, item["collection"]))
+    blocks = Blocks(published.storage, memory=64 << 20)
+    whole = render.rgba(blocks, render.picture(item, kind, "true-colour"), grid)
+    transparency, colours = alike(four, whole)
+    assert transparency >= 0.9999 and colours >= 0.9999, (transparency, colours)
+    for seam in (np.s_[:, 254:258], np.s_[254:258, :]):
+        transparency, colours = alike(four[seam], whole[seam])
+        assert transparency >= 0.999 and colours >= 0.999, (transparency, colours)
+
+
+def test_a_tile_beside_the_item_is_transparent(client, items):
+    item = items["33VXG"]
+    for tms, z, x, y in (
+        ("WebMercatorQuad", 10, 0, 0),
+        ("WebMercatorQuad", 24, 2**24 - 1, 2**24 - 1),
+        ("SWEREF99TM", 13, 0, 0),
+        ("SWEREF99TM", 9, 2047, 2047),
+        ("SWEREF99TM10", 8, 0, 0),
+        ("SWEREF99TM10", 8, 255, 511),
+    ):
+        assert not fetched(client, item, tms, z, x, y).any()
+
+
+def test_the_whole_world_shows_the_item_only_where_it_is(client, items):
+    """Far from the projection's meridian places fold over; nothing must appear there."""
+    for z in (0, 1, 2, 3):
+        for item in (items["33VXG"], items["34WDA"]):
+            centre = middle(item, "WebMercatorQuad", z)
+            for x, y in itertools.product(range(2**z), repeat=2):
+                if (x, y) != centre:
+                    assert not fetched(client, item, "WebMercatorQuad", z, x, y).any(), (z, x, y)
+
+
+def test_any_tile_comes_alike_from_many_threads(client, items):
+    wanted = [address(items[granule], "WebMercatorQuad", 12, *middle(items[granule], "WebMercatorQuad", 12))
+              for granule in GRANULES]  # fmt: skip
+    alone = [client.get(path).content for path in wanted]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda path: client.get(path).content, wanted * 5))
+    assert answers == alone * 5
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("Unknown/0/0/0", 404),
+        ("webmercatorquad/0/0/0", 404),
+        ("WebMercatorQuad/0/1/0", 404),
+        ("WebMercatorQuad/0/0/1", 404),
+        ("WebMercatorQuad/25/0/0", 404),
+        ("SWEREF99TM/0/4/0", 404),
+        ("SWEREF99TM/0/0/4", 404),
+        ("SWEREF99TM/14/0/0", 404),
+        ("SWEREF99TM10/0/1/0", 404),
+        ("SWEREF99TM10/0/0/2", 404),
+        ("SWEREF99TM10/9/0/0", 404),
+        ("SWEREF99TM10/8/256/0", 404),
+        ("WebMercatorQuad/0/-1/0", 400),
+        ("WebMercatorQuad/x/0/0", 400),
+        ("WebMercatorQuad/0/0/1.5", 400),
+        ("WebMercatorQuad/31/0/0", 400),
+        (f"WebMercatorQuad/3/{'9' * 50}/0", 404),
+        (f"WebMercatorQuad/3/{'9' * 5000}/0", 400),
+    ],
+)
+def test_what_is_no_tile_is_told(client, items, path, status):
+    item = items["33VXG"]
+    answer = client.get(f"/tiles/{item['collection']}/{item['id']}/{path}.png")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json" and answer.json()["detail"]
+
+
+def test_an_item_or_a_collection_that_is_not_there_has_no_tiles(client, items):
+    for collection, item in (("sentinel-2-l2a", "no-such"), ("no-such", items["33VXG"]["id"])):
+        assert client.get(f"/tiles/{collection}/{item}/WebMercatorQuad/0/0/0.png").status_code == 404
+
+
+def test_who_has_the_tile_need_not_fetch_it_again(client, items):
+    item = items["33VXG"]
+    x, y = middle(item, "WebMercatorQuad", 12)
+    path = address(item, "WebMercatorQuad", 12, x, y)
+    tag = client.get(path).headers["etag"]
+    assert tag == client.get(path).headers["etag"] and tag.startswith('"')
+    for given in (tag, f'"other", {tag}', f"W/{tag}", "*"):
+        answer = client.get(path, headers={"If-None-Match": given})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    others = [
+        address(item, "WebMercatorQuad", 12, x + 1, y),
+        address(item, "WebMercatorQuad", 13, x, y),
+        address(items["34VCM"], "WebMercatorQuad", 12, x, y),
+    ]
+    for other in others:
+        assert client.get(other, headers={"If-None-Match": tag}).status_code == 200
+
+
+@cache
+def matrix_sets():
+    return grids.tile_matrix_sets()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_tile_matrix_sets_are_as_defined(name):
+    code, left, top, first, size, (columns, rows), count = SETS[name]
+    assert list(matrix_sets()) == list(SETS)
+    document = orjson.loads(matrix_sets()[name].model_dump_json(exclude_none=True))
+    assert pyproj.CRS.from_user_input(matrix_sets()[name].crs.to_epsg()).to_epsg() == code
+    assert len(document["tileMatrices"]) == count
+    if code == 3006:
+        # As EPSG orders the axes; with E, N QGIS draws nothing.
+        assert document["orderedAxes"] == ["N", "E"]
+    for z, matrix in enumerate(document["tileMatrices"]):
+        assert matrix["id"] == str(z)
+        assert matrix["cellSize"] == pytest.approx(first / 2**z, rel=1e-12)
+        assert matrix["scaleDenominator"] == pytest.approx(first / 2**z / 0.00028, rel=1e-9)
+        assert (matrix["tileWidth"], matrix["tileHeight"]) == (size, size)
+        assert (matrix["matrixWidth"], matrix["matrixHeight"]) == (columns * 2**z, rows * 2**z)
+        origin = [top, left] if code == 3006 else [left, top]
+        assert matrix["pointOfOrigin"] == pytest.approx(origin, abs=1e-6)
+        grid = render.tile_grid(matrix_sets()[name], z, 0, 0)
+        assert (grid.left, grid.top, grid.resolution) == pytest.approx((left, top, first / 2**z), rel=1e-12)
+        assert grid.crs == f"EPSG:{code}"
+
+
+def test_tiles_of_the_native_set_lie_on_the_blocks_of_all_files(items):
+    """512 pixels of 10 m, from (0, 7 864 320): a tile's edge at level 8 is a block's edge in every file."""
+    for item in items.values():
+        for name in ("B02", "B05", "B01"):
+            left, _, _, top = item["assets"][name]["proj:bbox"]
+            metres = item["assets"][name]["raster:spatial_resolution"]
+            step = max(20_480, 512 * metres)
+            assert left % step == top % step == 0
+            assert (7_864_320 - top) % step == 0
