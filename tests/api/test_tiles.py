@@ -174,8 +174,8 @@ def alike(got, wanted, where=True):
 
 
 LEVELS = {
-    "WebMercatorQuad": (4, 8, 10, 11, 12, 13, 14, 16),
-    "SWEREF99TM": (2, 5, 6, 7, 8, 9, 10, 12),
+    "WebMercatorQuad": (4, 8, 10, 11, 12, 13, 15),
+    "SWEREF99TM": (3, 6, 7, 8, 9, 12),
     "SWEREF99TM10": (0, 2, 4),
 }
 
@@ -193,7 +193,7 @@ def test_tiles_are_what_gdal_warps(client, published, items, stretch, tms, granu
     for z in LEVELS[tms]:
         columns, rows = over(item, tms, z)
         centre = middle(item, tms, z)
-        near = {(columns[0], rows[0]), (columns[-1], rows[-1]), centre, (centre[0] + 1, centre[1])}
+        near = {(columns[0], rows[0]), (columns[-1], rows[-1]), centre}
         for x, y in near:
             if x not in columns or y not in rows:
                 continue
@@ -263,7 +263,7 @@ def test_a_tile_beside_the_item_is_transparent(client, items):
 
 def test_the_whole_world_shows_the_item_only_where_it_is(client, items):
     """Far from the projection's meridian places fold over; nothing must appear there."""
-    for z in (0, 1, 2, 3):
+    for z in (0, 1, 2):
         for item in (items["33VXG"], items["34WDA"]):
             centre = middle(item, "WebMercatorQuad", z)
             for x, y in itertools.product(range(2**z), repeat=2):

@@ -239,7 +239,8 @@ def tries(converted, tmp_path):
     """A folder with what the script publishes: a product, and a later version of it."""
     later = copied(converted, tmp_path / "later", "SCL", "squares")
     later.item.properties["eo:cloud_cover"] = 1.0
-    (tmp_path / "converted.pickle").write_bytes(pickle.dumps([converted, later]))
+    first = copied(converted, tmp_path / "first", "SCL", "squares")
+    (tmp_path / "converted.pickle").write_bytes(pickle.dumps([first, later]))
     made = Catalog(f"sqlite:///{tmp_path / 'empty.db'}")
     made.migrate()
     made.close()
