@@ -213,6 +213,7 @@ def test_a_line_across_18_east_has_no_step(scenes, conversion, line):
     assert len(both) > 400 and np.abs(steps).max() < 5 and abs(np.mean(steps)) < 0.5
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")  # of odc-geo
 @pytest.mark.parametrize("zones", [(32, 33, 34), (33, 34, 35)])
 def test_three_dates_of_three_zones_stack_without_resampling(scenes, conversion, zones):
     """odc-stac puts them on one set of coordinates in one call, and each slice is its COG's window, pixel for pixel."""
@@ -416,6 +417,7 @@ def peak():
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("driver", ["PNG", "VRT"])
 def test_no_other_driver_opens_a_band(spoilt, tmp_path, driver):
     """A band may not be a file that leads GDAL elsewhere."""
