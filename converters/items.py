@@ -69,6 +69,7 @@ def item(
             "processing:lineage": _lineage(layers),
             "kartotek:recipe": VERSION,
             "proj:code": layers[0].grid.crs,
+            "attribution": f"{product.collection.attribution} {product.sensed.year}",
         },
         collection=product.collection.id,
     )
