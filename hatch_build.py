@@ -72,6 +72,7 @@ def build(work: Path, made: Path) -> None:
     node, npm = node_and_npm()
     install = [*npm, "ci", "--ignore-scripts", "--loglevel=error", "--no-audit", "--no-fund", "--fetch-retries=1"]
     run("npm ci", install, work)
+    run("land.mjs", [*node, "land.mjs"], work)
     esbuild = [*node, "node_modules/esbuild/bin/esbuild", "src/main.js", "--bundle", "--minify", "--format=esm"]
     esbuild += ["--target=es2022", "--legal-comments=none", "--entry-names=viewer-[hash]", "--log-level=warning"]
     run("esbuild", [*esbuild, f"--outdir={made}", "--metafile=meta.json"], work)

@@ -113,6 +113,18 @@ def test_tile_that_fails_is_told_in_words(browser, published, tmp_path):
             browser.get_log("browser")
 
 
+@pytest.mark.parametrize(
+    ("east", "north", "ground"),
+    [(500_000, 6_800_000, "sweden"), (262_000, 6_650_000, "neighbours"), (200_000, 7_400_000, "sea")],
+)
+def test_land_and_sea_lie_where_they_are(page, east, north, ground):
+    there = """
+    const [neighbours, sweden] = kartotek.map.getLayers().getArray();
+    return [sweden, neighbours].map((layer) => layer.getSource().getFeaturesAtCoordinate(arguments[0]).length);
+    """
+    assert page.execute_script(there, [east, north]) == {"sweden": [1, 0], "neighbours": [0, 1], "sea": [0, 0]}[ground]
+
+
 def test_picture_of_the_readme_can_be_made(page, tmp_path):
     _run(page, f'return kartotek.select("sentinel-2-l2a", "{ITEM}")')
     path = os.environ.get("KARTOTEK_TEST_PICTURE", str(tmp_path / "page.png"))  # `make picture` names the README's

@@ -1,9 +1,4 @@
-/**
- * The ground of the map: land and water, and a graticule.
- *
- * land.json is Natural Earth's 1:10m countries (public domain), projected, simplified to 1.4 km and cut to the surroundings of
- * Sweden: polygons of rings, each ring [e, n, de, dn, de, dn, ...] in units of 500 m.
- */
+/** The ground of the map: land and water, and a graticule. land.json is made by ../land.mjs when the page is bundled. */
 
 import Feature from 'ol/Feature.js';
 import Polygon from 'ol/geom/Polygon.js';
