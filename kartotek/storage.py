@@ -39,7 +39,7 @@ class Storage(Protocol):
         ...
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes from `start` on; fewer than `length` at the end. Raises NotStored."""
+        """Bytes from `start` on; fewer than `length` at the end, none after it. Raises NotStored."""
         ...
 
     def size(self, key: str) -> int:
@@ -64,19 +64,17 @@ class FolderStorage:
     def create(self, key: str, source: Path) -> None:
         """Write under a temporary name, flush to the disk, and give it its name."""
         path = self._path(key)
-        if path.exists():
-            _sync_folder(path.parent)  # whoever else wrote it may not have come so far
-            return
-        self._make_folder(path.parent)
         temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex}.part")
         try:
-            with source.open("rb") as given, temporary.open("xb") as file:
-                while chunk := given.read(_CHUNK):
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with source.open("rb") as given, temporary.open("xb") as file:
+                    while chunk := given.read(_CHUNK):
+                        file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            self._sync_folders(path.parent)
         except OSError as error:
             raise StorageError(f"{self.root}: can't write {key}: {error.strerror}") from error
         finally:
@@ -84,7 +82,7 @@ class FolderStorage:
                 temporary.unlink()
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a file by pread, so that threads don't disturb each other."""
+        """Bytes of a file, which is opened for each read, so that threads don't disturb each other."""
         try:
             with self._path(key).open("rb") as file:
                 file.seek(start)
@@ -108,25 +106,28 @@ class FolderStorage:
 
     def delete(self, key: str) -> None:
         """Remove the file."""
-        self._path(key).unlink(missing_ok=True)
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise StorageError(f"{self.root}: can't remove {key}: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key) or len(key) > 900:
             raise NotStored(f"{key[:100]!r}: not a key")
         return self.root / key
 
-    def _make_folder(self, folder: Path) -> None:
-        """Make a folder and those above it, each one's name flushed to the disk."""
-        new = []
-        while not folder.exists():
-            new.append(folder)
+    def _sync_folders(self, folder: Path) -> None:
+        """Flush the names in a folder, and those of the folders that lead to it, to the disk.
+
+        Whoever made the folders, or wrote the file before, may have died before they came so far.
+        """
+        while folder != self.root.parent:
+            _sync_folder(folder)
             folder = folder.parent
-        for made in reversed(new):
-            try:
-                made.mkdir(exist_ok=True)
-            except OSError as error:
-                raise StorageError(f"{self.root}: can't make the folder {made.name}: {error.strerror}") from error
-            _sync_folder(made.parent)
+        with contextlib.suppress(PermissionError):  # the root may lie in a folder that is not ours to read
+            _sync_folder(folder)
 
 
 def digest(storage: Storage, key: str) -> tuple[str, int]:
