@@ -39,10 +39,18 @@ class Index:
         return f"({self.first} - {self.second}) / ({self.first} + {self.second})"
 
     def compute(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The index of two arrays of physical values; NaN where both sum to zero."""
+        """The index of two arrays of physical values, within its range; NaN where neither is above zero.
+
+        Reflectances below zero, which atmospheric correction leaves over water and shadow, count as zero, as Sentinel
+        Hub has it: a sum near zero would else give values of any size, and one such pixel ruin a mean.
+
+        >>> INDICES["ndvi"].compute(np.array([0.3, -0.0012, -0.01]), np.array([0.1, 0.0012, -0.02])).round(3).tolist()
+        [0.5, -1.0, nan]
+        """
+        first, second = np.maximum(first, 0), np.maximum(second, 0)
         total = first + second
         with np.errstate(divide="ignore", invalid="ignore"):
-            value: NDArray[np.float64] = np.where(total != 0, (first - second) / total, np.nan)
+            value: NDArray[np.float64] = np.where(total > 0, (first - second) / total, np.nan)
         return value
 
 

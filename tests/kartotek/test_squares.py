@@ -47,11 +47,11 @@ def by_brute_force(grid, valid, mask, bands):
                     np.where(bands[band].numbers == 0, np.nan, bands[band].numbers * 1e-4 + bands[band].offset)[clear]
                     for band in (index.first, index.second)
                 )
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    values = (first - second) / (first + second)
-                values = values[np.isfinite(values)]
+                both = np.isfinite(first) & np.isfinite(second) & ((first > 0) | (second > 0))
+                first, second = first[both].clip(min=0), second[both].clip(min=0)
+                values = (first - second) / (first + second)
                 edges = np.linspace(index.low, index.high, BINS + 1)
-                histogram = np.histogram(np.clip(values, index.low, index.high), edges)[0]
+                histogram = np.histogram(values, edges)[0]
                 on_edge = sum(np.count_nonzero(np.abs(values - edge) < 1e-9) for edge in edges[1:-1])
                 mean, deviation = (values.mean(), values.std()) if len(values) else (0.0, 0.0)
                 spreads[name] = len(values), mean, deviation, histogram, on_edge
@@ -143,19 +143,34 @@ def test_a_square_under_cloud_has_no_index():
     assert row["ndvi"] == {"count": 0, "mean": None, "deviation": None, "histogram": [0] * BINS}
 
 
-def test_an_index_outside_its_range_counts_in_the_end_bins():
-    """Reflectances below zero make a normalised difference of any size."""
+def test_reflectances_below_zero_count_as_zero_in_an_index():
     grid = Grid(crs=NATIONAL, left=0, top=5_000, resolution=2_500, columns=2, rows=2)
-    nir = Physical(numbers=np.array([[1500, 1500], [900, 2000]], np.uint16), nodata=0, scale=1e-4, offset=-0.1)
-    red = Physical(numbers=np.array([[900, 900], [1500, 1000]], np.uint16), nodata=0, scale=1e-4, offset=-0.1)
+    nir = Physical(numbers=np.array([[1500, 900], [900, 2000]], np.uint16), nodata=0, scale=1e-4, offset=-0.1)
+    red = Physical(numbers=np.array([[900, 800], [1500, 1500]], np.uint16), nodata=0, scale=1e-4, offset=-0.1)
     mask = np.full((2, 2), 4, np.uint8)
     [square] = squares.count(
         grid, valid=mask != 0, mask=mask, clear=CLEAR, bands={"nir": nir, "red": red}, indices=[INDICES["ndvi"]]
     )
     spread = square.indices["ndvi"]
-    # (0.05 + 0.01) / 0.04 = 1.5 twice, -1.5 once, and 1 on the edge.
-    assert spread.histogram == (1, *[0] * (BINS - 2), 3)
-    assert spread.mean == pytest.approx((1.5 + 1.5 - 1.5 + 1) / 4)
+    # 0.05 and 0 give 1, both below zero give nothing, 0 and 0.05 give -1, 0.1 and 0.05 give a third.
+    assert (spread.count, spread.mean) == (3, pytest.approx((1 - 1 + 1 / 3) / 3))
+    assert (spread.histogram[0], spread.histogram[-1]) == (1, 1)
+
+
+def test_one_dark_pixel_does_not_ruin_the_mean_of_a_square():
+    """DN 988 and 1012 are reflectances of -0.0012 and 0.0012, whose sum is all but zero."""
+    grid = Grid(crs=NATIONAL, left=0, top=5_000, resolution=20, columns=250, rows=250)
+    nir, red = np.full(grid.shape, 1200, np.uint16), np.full(grid.shape, 1300, np.uint16)
+    nir[7, 7], red[7, 7] = 988, 1012
+    nir[8, 8], red[8, 8] = 990, 1011
+    bands = {
+        name: Physical(numbers=numbers, nodata=0, scale=1e-4, offset=-0.1)
+        for name, numbers in {"nir": nir, "red": red}.items()
+    }
+    mask = np.full(grid.shape, 6, np.uint8)
+    [square] = check(grid, mask != 0, mask, bands)
+    assert square.indices["ndvi"].mean == pytest.approx(-0.2, abs=1e-4)
+    assert square.indices["ndvi"].deviation < 0.01
 
 
 def test_the_table_holds_the_squares():
