@@ -70,7 +70,7 @@ class Extent:
     def polygon(self) -> Polygon | MultiPolygon:
         """The outline in longitude and latitude: inside the valid pixels, and less than 1 % smaller than they are.
 
-        Empty where no pixel is valid in all bands.
+        Empty where no pixel is valid in all bands, or all that are lie in specks.
         """
         if self._mask is None or self._grid is None or not self._mask.any():
             return Polygon()
@@ -80,6 +80,8 @@ class Extent:
         parts = [shapely.geometry.shape(shape) for shape, _ in shapes]
         area = sum(part.area for part in parts)
         parts = [_without_specks(part, area * SPECK) for part in parts if part.area > area * SPECK]
+        if not parts:
+            return Polygon()
         outline = shapely.union_all(parts)
         # Stairs of pixels along a slanting edge would count as a long rim: measured without them.
         rim = shapely.simplify(outline, SHIFT).length

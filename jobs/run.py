@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from catalog.store import Catalog
 from converters import sensors
-from converters.convert import Progress, Recipe, convert
+from converters.convert import Converted, Progress, Recipe, convert
 from jobs.publish import Published, publish
-from kartotek.errors import BadFile, ProductError, StorageError
+from kartotek.errors import BadFile, BrokenProduct, KartotekError, ProductError, StorageError
 from kartotek.storage import Storage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ def run(
     """
     for path in paths:
         try:
-            product = sensors.read(path, visual=visual)
             with tempfile.TemporaryDirectory(prefix="kartotek-") as folder:
-                converted = convert(product, Path(folder), recipe, progress(path) if progress else None)
+                report = progress(path) if progress else None
+                converted = _converted(path, Path(folder), recipe, visual=visual, progress=report)
                 yield publish(converted, storage, catalog)
         except (ProductError, BadFile) as error:
             yield Failed(path, error)
@@ -50,3 +53,18 @@ def run(
                 f"{path.name}: can't write its files: {error.strerror or error}; they are made in "
                 f"{tempfile.gettempdir()} (TMPDIR names another folder)"
             ) from error
+
+
+def _converted(path: Path, folder: Path, recipe: Recipe, *, visual: bool, progress: Progress | None) -> Converted:
+    """The product read and converted; whatever a product or a sensor does that nobody foresaw is that product's own."""
+    try:
+        return convert(sensors.read(path, visual=visual), folder, recipe, progress)
+    except (KartotekError, OSError):
+        raise
+    except Exception as error:
+        log.debug("%s", path, exc_info=error)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BrokenProduct(
+            f"{path.name}: can't be converted ({reason}); fetch the product again, and where that doesn't help, tell "
+            "us what `kartotek -v convert` says"
+        ) from error

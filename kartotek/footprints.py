@@ -20,7 +20,7 @@ def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
     """The polygon of a ring given as latitude, longitude, latitude, longitude ... (as EXT_POS_LIST has it).
 
     Rings of 3D positions (a third number that is 0) occur in old products and are read too. Raises ValueError where
-    there is no ring.
+    there is no ring, or a position is none.
 
     >>> from_positions([55, 12, 55, 13, 56, 13, 56, 12]).bounds
     (12.0, 55.0, 13.0, 56.0)
@@ -29,6 +29,9 @@ def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
     points = list(zip(positions[1::step], positions[0::step], strict=True))
     if len(points) < 3:
         raise ValueError(f"a ring needs three positions, found {len(points)}")
+    for longitude, latitude in points:
+        if not (-360 <= longitude <= 360 and -90 <= latitude <= 90):  # NaN is outside too
+            raise ValueError(f"no place on earth: latitude {latitude}, longitude {longitude}")
     return valid(Polygon(points))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,12 +11,21 @@ from converters.safe import open_product
 from kartotek.errors import BrokenProduct, UnknownProduct
 from kartotek.product import Product, Sensor
 
+log = logging.getLogger(__name__)
+
 
 @cache
 def sensors() -> tuple[Sensor, ...]:
-    """All sensors, ordered by name."""
-    found = {point.name: point for point in entry_points(group="kartotek.sensors")}
-    return tuple(found[name].load() for name in sorted(found))
+    """All sensors that can be loaded, ordered by name; one that can't is named in the log, and the others serve."""
+    found = []
+    for point in sorted(entry_points(group="kartotek.sensors"), key=lambda point: point.name):
+        try:
+            found.append(point.load())
+        except Exception as error:  # an outside package may fail in any way
+            log.warning(
+                "the sensor %s (%s) can't be loaded: %s: %s", point.name, point.value, type(error).__name__, error
+            )
+    return tuple(found)
 
 
 def read(path: Path, *, visual: bool = False) -> Product:

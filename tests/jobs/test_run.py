@@ -8,6 +8,7 @@ import pytest
 
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
+from converters import sensors
 from converters.convert import Recipe
 from jobs.publish import Published
 from jobs.run import Failed, run
@@ -64,6 +65,10 @@ def broken(products, good, tmp_path_factory):
     content = (path / "MTD_MSIL2A.xml").read_bytes()
     (path / "MTD_MSIL2A.xml").write_bytes(content[: len(content) // 2])
     made["metadata cut in the middle"] = path, BrokenProduct, ("MTD_MSIL2A.xml", "fetch the product again")
+    path = copy("a footprint of no numbers")
+    text = (path / "MTD_MSIL2A.xml").read_text()
+    (path / "MTD_MSIL2A.xml").write_text(re.sub("(?<=<EXT_POS_LIST>)[^ ]+ [^ ]+", "nan inf", text))
+    made["a footprint of no numbers"] = path, BrokenProduct, ("MTD_MSIL2A.xml", "EXT_POS_LIST", "no place on earth")
     path = copy("a DOCTYPE")
     content = (path / "MTD_MSIL2A.xml").read_bytes()
     start = content.index(b"?>") + 2
@@ -134,6 +139,27 @@ def test_what_is_there_of_a_broken_product_is_published_where_it_is_asked_for(br
     item = orjson.loads(catalog.item(OPERATOR, outcome.collection, outcome.item))
     assert item["properties"]["kartotek:missing"] == [note]
     assert "B04" not in item["assets"] and "B03" in item["assets"]
+
+
+class Surprising:
+    """A sensor of an outside package, with a fault in it."""
+
+    name = "surprising"
+
+    def recognise(self, files):
+        return files.path.name == "surprise"
+
+    def read(self, files, *, visual=False):
+        raise AttributeError("'NoneType' object\nhas no attribute 'text'")
+
+
+def test_a_fault_that_nobody_foresaw_is_its_own_products(good, catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr(sensors, "sensors", lambda found=sensors.sensors(): (Surprising(), *found))
+    (tmp_path / "surprise").mkdir()
+    outcomes = list(run([tmp_path / "surprise", good[0]], Recipe(), FolderStorage(tmp_path / "store"), catalog))
+    assert [type(outcome) for outcome in outcomes] == [Failed, Published]
+    assert type(outcomes[0].error) is BrokenProduct
+    assert re.search(r"^surprise: can't be converted \(AttributeError: 'NoneType'[^\n]*$", str(outcomes[0].error))
 
 
 class Broken(FolderStorage):
