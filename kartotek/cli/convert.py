@@ -36,7 +36,7 @@ Examples:
     default=grids.NATIONAL,
     show_default=True,
     metavar="CODE",
-    help='CRS to write in; "native" keeps the product\'s own, any EPSG code warps.',
+    help='CRS to write in; "native" keeps the product\'s own, others warp: map grids in metres, longitude and latitude.',
 )
 @click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
 @click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
@@ -82,13 +82,16 @@ def _code(crs: str) -> str:
     import pyproj
 
     try:
-        found = pyproj.CRS.from_user_input(int(crs) if crs.isdigit() else crs)
-    except pyproj.exceptions.CRSError:
+        found = pyproj.CRS.from_user_input(int(crs) if crs.isdecimal() else crs)
+    except (pyproj.exceptions.CRSError, ValueError):
         raise click.BadParameter(f'{crs!r} is no CRS that PROJ knows; give an EPSG code or "native"') from None
     authority = found.to_authority()
     if authority is None or authority[0] != "EPSG":
         raise click.BadParameter(f"{crs!r} has no EPSG code, which a GeoTIFF needs")
-    return ":".join(authority)
+    code = ":".join(authority)
+    if len(found.axis_info) != 2 or not (found.is_geographic or grids.is_metric(code)):
+        raise click.BadParameter(f"{code} ({found.name}) is neither a map grid in metres nor longitude and latitude")
+    return code
 
 
 def _say(path: Path, outcome: Published | Failed, *, as_json: bool) -> None:
