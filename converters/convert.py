@@ -20,6 +20,9 @@ from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.product import CollectionType, Kind, Layer, Product
 
+MAX_STRETCH = 12
+"""Times its pixels that a layer may have after a warp."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -73,8 +76,9 @@ def convert(product: Product, folder: Path, recipe: Recipe, progress: Progress |
 
 
 def check_area(product: Product, recipe: Recipe) -> None:
-    """Raise OutsideGrid where the product is meant for the national grid and does not meet its area of use."""
+    """Raise OutsideGrid where the product does not meet the area for which its new CRS is made."""
     if recipe.crs != grids.NATIONAL:
+        _check_size(product, recipe)
         return
     area = grids.national_area()
     # What the metadata says of the footprint and of the pixels: either may be wrong, or missing.
@@ -89,6 +93,21 @@ def check_area(product: Product, recipe: Recipe) -> None:
             f"of {grids.NATIONAL} ({area.left} to {area.right} E, {area.bottom} to {area.top} N); give --crs native, "
             "or another --crs"
         )
+
+
+def _check_size(product: Product, recipe: Recipe) -> None:
+    """Raise OutsideGrid where a CRS would stretch the product beyond reason; Web Mercator, at 69 N, does it by 8."""
+    for layer in product.layers:
+        if recipe.crs == "native" or warp.copies(layer.grid, recipe.crs):
+            continue
+        stretched = warp.outline(layer.grid, recipe.crs)
+        area = (stretched.right - stretched.left) * (stretched.top - stretched.bottom)
+        pixels = area / warp.resolution(layer.grid, recipe.crs) ** 2
+        if not pixels <= MAX_STRETCH * layer.grid.columns * layer.grid.rows:  # NaN and infinity too
+            raise OutsideGrid(
+                f"{product.path.name}: {recipe.crs} is not made for where it lies: {layer.name} would get {pixels:.2g} "
+                "pixels; give --crs native, or another --crs"
+            )
 
 
 class _Work:
@@ -148,7 +167,7 @@ class _Work:
             raise BrokenProduct(f"{product.path.name}: no band could be read: {'; '.join(self.missing)}")
         footprint = self.extent.polygon()
         if footprint.is_empty:
-            raise UnsupportedProduct(f"{product.path.name}: has no pixel with data in all of its bands")
+            raise UnsupportedProduct(f"{product.path.name}: has no area with data in all of its bands")
         others: dict[str, pystac.Asset] = {}
         if self.render is not None and all(name in self.small for name in self.render.assets):
             bands = [(self.written[name].layer, self.small[name]) for name in self.render.assets]
@@ -177,14 +196,16 @@ class _Work:
         )
 
     def _count(self) -> tuple[squares.Square, ...]:
-        """The index squares; none where the scene is not on the national grid."""
+        """The index squares; none off the national grid, nor where the mask is missing that says what is clear."""
         kept = self.at_square_size
         if not kept or next(iter(kept.values()))[1].crs != grids.NATIONAL:
             return ()
-        grid = _common([grid for _, grid in kept.values()])
-        arrays = {name: _cut(pixels, own, grid) for name, (pixels, own) in kept.items()}
-        layers = {name: self.written[name].layer for name in arrays}
         mask = self.product.collection.mask
+        if mask and mask not in kept:
+            return ()
+        grid = _common([grid for _, grid in kept.values()])
+        layers = {name: self.written[name].layer for name in kept}
+        arrays = {name: _cut(pixels, own, grid, layers[name].type.nodata) for name, (pixels, own) in kept.items()}
         bands = {
             str(layer.type.bands[0].common_name): squares.Physical(
                 numbers=arrays[name], nodata=layer.type.nodata, scale=layer.scale, offset=layer.offset
@@ -192,7 +213,7 @@ class _Work:
             for name, layer in layers.items()
             if layer.type.bands
         }
-        if mask in arrays:
+        if mask:
             valid = arrays[mask] != layers[mask].type.nodata
             clear = [value.value for value in layers[mask].type.classes if value.clear]
         else:
@@ -225,12 +246,12 @@ def _common(found: list[Grid]) -> Grid:
     )
 
 
-def _cut(pixels: NDArray[Any], own: Grid, grid: Grid) -> NDArray[Any]:
-    """The pixels on a larger grid of the same pixel size, zero around them."""
+def _cut(pixels: NDArray[Any], own: Grid, grid: Grid, nodata: float | None) -> NDArray[Any]:
+    """The pixels on a larger grid of the same pixel size, nodata around them."""
     if own == grid:
         return pixels
     row, column = round((grid.top - own.top) / grid.resolution), round((own.left - grid.left) / grid.resolution)
-    cut = np.zeros(grid.shape, pixels.dtype)
+    cut = np.full(grid.shape, 0 if nodata is None else nodata, pixels.dtype)
     cut[row : row + own.rows, column : column + own.columns] = pixels
     return cut
 

@@ -14,7 +14,7 @@ from shapely.geometry import mapping
 from kartotek import footprints, squares
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
-from kartotek.product import CollectionType, Layer, LayerType, Product
+from kartotek.product import CollectionType, Kind, Layer, LayerType, Product
 from kartotek.storage import MEDIA_TYPES
 
 VERSION = "1"
@@ -110,9 +110,9 @@ def collection(kind: CollectionType) -> pystac.Collection:
         ),
         providers=[
             pystac.Provider(
-                name="ESA",
+                name=kind.provider,
                 roles=[pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR],
-                url="https://sentinels.copernicus.eu",
+                url=kind.provider_href,
             )
         ],
         summaries=pystac.Summaries(
@@ -164,7 +164,7 @@ def _asset(written: WrittenLayer) -> pystac.Asset:
     layer, grid = written.layer, written.grid
     bounds = grid.bounds
     extra: dict[str, object] = {
-        "gsd": layer.type.resolution,
+        "gsd": layer.grid.resolution,
         "proj:code": grid.crs,
         "proj:shape": list(grid.shape),
         "proj:transform": list(grid.transform),
@@ -174,7 +174,7 @@ def _asset(written: WrittenLayer) -> pystac.Asset:
         **_file(written.path),
     }
     if written.resampled:
-        extra["kartotek:resampling"] = "nearest" if layer.type.classes else "bilinear"
+        extra["kartotek:resampling"] = "nearest" if layer.type.kind is Kind.CLASSES else "bilinear"
     return pystac.Asset(
         written.path.name,
         title=layer.type.title,
@@ -241,8 +241,9 @@ LEGACY_NAMES = frozenset(
 
 def _file(path: Path) -> dict[str, object]:
     """The file's size and its SHA-256 as a multihash."""
-    content = path.read_bytes()
-    return {"file:size": len(content), "file:checksum": "1220" + hashlib.sha256(content).hexdigest()}
+    with path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file:size": path.stat().st_size, "file:checksum": "1220" + checksum}
 
 
 def _lineage(layers: Sequence[WrittenLayer]) -> str:

@@ -25,6 +25,8 @@ DRIVERS = ("JP2OpenJPEG", "GTiff")
 """What a band's file may be, whatever it is called."""
 MAX_PIXELS = 20_000**2
 """Pixels of a band that are read; genuine ones have 10 980²."""
+METRES_PER_DEGREE = 111_319.49
+"""Of the equator."""
 STRIP = 64
 """Rows that are warped at a time: what is needed beside the arrays themselves is in proportion to it."""
 
@@ -112,7 +114,7 @@ def _reconciled(layer: Layer, source: rasterio.DatasetReader) -> Grid:
     half = transform.a / 2
     if crs != stated.crs or abs(transform.c - stated.left) > half or abs(transform.f - stated.top) > half:
         raise BrokenProduct(
-            f"{layer.file}: lies at ({transform.c:g}, {transform.f:g}) in {crs}, but MTD_TL.xml says "
+            f"{layer.file}: lies at ({transform.c:g}, {transform.f:g}) in {crs}, but the metadata says "
             f"({stated.left:g}, {stated.top:g}) in {stated.crs}"
         )
     return Grid(
@@ -131,17 +133,24 @@ def target(source: Grid, crs: str) -> Grid:
         if grids.aligned(source):
             return grids.snapped(crs, source.resolution, source.bounds)
         return grids.padded(source)
-    resolution: float = max(1, round(source.resolution))
-    if not grids.is_metric(crs):
-        resolution = resolution / 111_319.49  # metres in a degree of the equator
-    outline = shapely.segmentize(footprints.box(source.bounds), 5_000)
-    change = grids.transformer(source.crs, crs)
-    moved = shapely.transform(outline, lambda x, y: change.transform(x, y), interleaved=False)
-    left, bottom, right, top = moved.bounds
+    size, moved = resolution(source, crs), outline(source, crs)
     # A pixel more, since the outline bends by up to a metre between its points.
-    return grids.snapped(
-        crs, resolution, Bounds(left - resolution, bottom - resolution, right + resolution, top + resolution)
-    )
+    wide = Bounds(moved.left - size, moved.bottom - size, moved.right + size, moved.top + size)
+    return grids.snapped(crs, size, wide)
+
+
+def resolution(source: Grid, crs: str) -> float:
+    """The pixel size of a warp to `crs`, in its units: the source's in metres, or as many degrees at the equator."""
+    metres = max(1, round(source.resolution))
+    return metres if grids.is_metric(crs) else metres / METRES_PER_DEGREE
+
+
+def outline(source: Grid, crs: str) -> Bounds:
+    """The bounds of `source` in `crs`; not finite where the CRS does not reach there."""
+    edge = shapely.segmentize(footprints.box(source.bounds), 5_000)
+    change = grids.transformer(source.crs, crs)
+    moved = shapely.transform(edge, lambda x, y: change.transform(x, y), interleaved=False)
+    return Bounds(*moved.bounds)
 
 
 def copies(source: Grid, crs: str) -> bool:

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     MEASUREMENT = "measurement"
     """A quantity: bilinear when warped, mean of the valid pixels in overviews."""
     CLASSES = "classes"
-    """Codes: nearest when warped, mode in overviews."""
+    """Codes from 0 to 65 535: nearest when warped, mode in overviews."""
     PICTURE = "picture"
     """Red, green and blue for the eye: as a measurement."""
 
@@ -117,6 +117,9 @@ class CollectionType:
     license: str
     license_href: str
     attribution: str
+    provider: str
+    """Who makes the products and licenses them."""
+    provider_href: str
     start: datetime
     """When the first product was sensed."""
     constellation: str
@@ -127,13 +130,6 @@ class CollectionType:
     mask: str | None = None
     """The class layer whose `clear` classes say where the ground is seen."""
     renders: Mapping[str, Render] = field(default_factory=dict)
-
-    def layer(self, name: str) -> LayerType:
-        """The layer type of that name; KeyError where there is none."""
-        for found in self.layers:
-            if found.name == name:
-                return found
-        raise KeyError(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ class Settings(BaseSettings):
     @property
     def root(self) -> str:
         """The public root of all links, without a slash at its end."""
-        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def files_root(self) -> str:

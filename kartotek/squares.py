@@ -131,9 +131,9 @@ def _row(
     clears = np.bincount(column[seen], minlength=width)
     codes = None
     if mask is not None:
-        codes = np.bincount(column[valid] * 256 + mask[valid].astype(np.int64), minlength=width * 256).reshape(
-            width, 256
-        )
+        found = mask[valid].astype(np.int64)
+        kinds = int(found.max(initial=0)) + 1
+        codes = np.bincount(column[valid] * kinds + found, minlength=width * kinds).reshape(width, kinds)
     physical = {name: bands[name].values(rows) for index in indices for name in (index.first, index.second)}
     spreads = {
         index.name: _spreads(index, index.compute(physical[index.first], physical[index.second]), column, seen, width)
@@ -187,7 +187,7 @@ def to_table(squares: Sequence[Square], *, item: str, indices: Sequence[Index]) 
             pa.field("north", pa.int32(), nullable=False),
             pa.field("valid", pa.int32(), nullable=False),
             pa.field("clear", pa.int32()),
-            pa.field("classes", pa.map_(pa.int16(), pa.int32())),
+            pa.field("classes", pa.map_(pa.int32(), pa.int32())),
             *(pa.field(index.name, spread) for index in indices),
         ],
         metadata={"kartotek:item": item, "kartotek:recipe": RECIPE, "kartotek:crs": "EPSG:3006"},

@@ -21,8 +21,8 @@ from kartotek.errors import BrokenProduct, UnsupportedProduct
 from kartotek.grids import Grid
 from kartotek.product import Band, ClassValue, CollectionType, Files, Kind, Layer, LayerType, Product, Render
 
-# Central wavelength and full width at half maximum in micrometres, of Sentinel-2A (product metadata), in the order of
-# the agency's band ids 0..12.
+# Central wavelength and full width at half maximum in micrometres, for all of the satellites, as the field's catalogues
+# (stactools) give them; each satellite's own differ by some nanometres. In the order of the agency's band ids 0..12.
 BANDS = tuple(
     Band(name=name, common_name=common, description=text, center_wavelength=centre, full_width_half_max=width)
     for name, common, text, centre, width in (
@@ -129,6 +129,8 @@ def _collection(level: str, *, title: str, description: str, start: datetime, na
         license="other",
         license_href="https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice",
         attribution="Contains modified Copernicus Sentinel data",
+        provider="ESA",
+        provider_href="https://sentinels.copernicus.eu",
         start=start,
         constellation="sentinel-2",
         platforms=("sentinel-2a", "sentinel-2b", "sentinel-2c"),
@@ -426,13 +428,12 @@ def _properties(main: _Document, tile: _Document, collection: CollectionType) ->
 
 
 def _angles(tile: _Document) -> dict[str, float]:
-    """Sun and view angles in degrees; the view's is the mean over the bands."""
+    """Sun and view angles in degrees; the view's are means over the bands."""
     found = {}
     for sun in tile.all("Mean_Sun_Angle"):
         zenith, azimuth = sun.findtext("{*}ZENITH_ANGLE"), sun.findtext("{*}AZIMUTH_ANGLE")
         if zenith and azimuth:
-            # Below the horizon in winter: STAC knows no negative elevation.
-            found["view:sun_elevation"] = round(max(-90.0, 90.0 - float(zenith)), 6)
+            found["view:sun_elevation"] = round(90.0 - float(zenith), 6)
             found["view:sun_azimuth"] = round(float(azimuth) % 360.0, 6)
     views = [
         (float(zenith), float(azimuth))
@@ -442,6 +443,9 @@ def _angles(tile: _Document) -> dict[str, float]:
     ]
     if views:
         found["view:incidence_angle"] = round(sum(zenith for zenith, _ in views) / len(views), 6)
+        first = views[0][1]  # from which the others differ by less than half a turn, on both sides of north
+        turns = [(azimuth - first + 180.0) % 360.0 - 180.0 for _, azimuth in views]
+        found["view:azimuth"] = round((first + sum(turns) / len(turns)) % 360.0, 6)
     return found
 
 

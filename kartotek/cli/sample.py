@@ -10,7 +10,7 @@ import click
 @click.command(
     epilog="""\b
 Examples:
-  kartotek sample products             ten small products, some 20 MB, in half a minute
+  kartotek sample products             twelve small products, some 20 MB, in half a minute
   kartotek sample --full products      two of full size (10980 x 10980), some 2 GB, in minutes"""
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")

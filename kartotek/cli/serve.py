@@ -67,4 +67,6 @@ def say_where(settings: Settings) -> None:
     root = settings.root
     click.echo(f"page      {root}/\nSTAC API  {root}/search   (for clients: {root}/)\nOpenAPI   {root}/api.html")
     click.echo(f"tiles     {root}/tiles/{{collection}}/{{item}}/SWEREF99TM10/{{z}}/{{x}}/{{y}}.png")
+    if settings.url is None and settings.host in ("0.0.0.0", "::"):  # noqa: S104
+        click.echo(f"Warning: links say {root}, which other machines can't follow; set KARTOTEK_URL", err=True)
     click.echo("stop with Ctrl+C")

@@ -368,7 +368,7 @@ def test_a_product_without_any_valid_pixel_is_refused_by_name(altered, out):
     with rasterio.open(file) as source:
         left, top = source.transform.c, source.transform.f
     jp2.encode(np.zeros((1, 96, 96), np.uint16), file, 32633, left=left, top=top, resolution=10, bits=15)
-    with pytest.raises(UnsupportedProduct, match=f"{path.name}.*no pixel"):
+    with pytest.raises(UnsupportedProduct, match=f"{path.name}.*no area with data"):
         convert(read(path), out, Recipe())
 
 
@@ -382,19 +382,27 @@ def test_a_product_with_no_readable_band_is_refused_by_name(altered, out):
 
 @pytest.mark.parametrize("gone", ["SCL", "B08", "B04", "B11", "B01"])
 def test_a_part_of_a_product_has_what_can_be_made_of_it(altered, out, gone):
-    """Without the class mask all valid pixels count; without a band its indices and the thumbnail are left out."""
+    """Without the class mask nothing is counted; without a band its indices and the thumbnail are left out."""
     path = altered()
     [file] = path.rglob(f"*_{gone}_{ {'SCL': 20, 'B11': 20, 'B01': 60}.get(gone, 10) }m.jp2".replace(" ", ""))
     file.unlink()
     converted = convert(read(path), out, Recipe(allow_partial=True))
     assert converted.item.properties["kartotek:missing"] and gone not in converted.item.assets
     assert ("thumbnail" in converted.item.assets) == (gone != "B04")
-    [square, *_] = converted.squares
-    found = {name for name, spread in square.indices.items() if spread.count}
-    wanted = {"SCL": {"ndvi", "ndwi", "ndmi", "nbr"}, "B08": set(), "B04": {"ndwi", "ndmi", "nbr"},
-              "B11": {"ndvi", "ndwi", "nbr"}, "B01": {"ndvi", "ndwi", "ndmi", "nbr"}}  # fmt: skip
-    assert found == wanted[gone]
-    assert square.clear is None if gone == "SCL" else square.clear is not None
+    assert ("squares" in converted.item.assets) == (gone != "SCL") == bool(converted.squares)
+    if gone != "SCL":
+        found = {name for name, spread in converted.squares[0].indices.items() if spread.count}
+        wanted = {"B08": set(), "B04": {"ndwi", "ndmi", "nbr"}, "B11": {"ndvi", "ndwi", "nbr"},
+                  "B01": {"ndvi", "ndwi", "ndmi", "nbr"}}  # fmt: skip
+        assert found == wanted[gone]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3031", "EPSG:3976"])
+def test_a_crs_that_would_stretch_a_product_beyond_reason_is_refused(sample, out, crs):
+    """Polar stereographic projections of the other pole."""
+    with pytest.raises(OutsideGrid, match=rf"{crs} is not made for where it lies.*--crs native"):
+        convert(read(sample("33")), out, Recipe(crs=crs))
+    assert list(out.iterdir()) == []
 
 
 # Whole granules: python -m pytest -m full -s tests/converters
