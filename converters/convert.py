@@ -139,13 +139,15 @@ class _Work:
             return
         crs = delivered.grid.crs if self.recipe.crs == "native" else self.recipe.crs
         placed = warp.place(delivered, layer.type, crs, threads=threads)
-        resampled = not warp.copies(delivered.grid, crs)
+        resampled, pixel = not warp.copies(delivered.grid, crs), delivered.grid.resolution
         del delivered
         depth = grids.levels(placed.grid.columns, placed.grid.rows)
         levels = cog.pyramid(placed.pixels, layer.type, depth=depth, threads=threads)
         path = self.folder / f"{layer.name}.tif"
         cog.write(path, levels, placed.grid, layer, threads=threads)
-        self.written[layer.name] = items.WrittenLayer(layer=layer, grid=placed.grid, path=path, resampled=resampled)
+        self.written[layer.name] = items.WrittenLayer(
+            layer=layer, grid=placed.grid, path=path, delivered=pixel, resampled=resampled
+        )
         if layer.type.kind is Kind.MEASUREMENT and "reflectance" in layer.type.roles:
             self.extent.add(placed.pixels[0], placed.grid, layer.type.nodata)
         if layer.name in self.counted:
@@ -173,13 +175,13 @@ class _Work:
             bands = [(self.written[name].layer, self.small[name]) for name in self.render.assets]
             path = self.folder / "thumbnail.png"
             path.write_bytes(thumbnail.thumbnail(bands, rescale=self.render.rescale))
-            others["thumbnail"] = items.thumbnail(path)
+            others["thumbnail"] = items.beside("thumbnail", path)
         counted = self._count()
         if counted:
             path = self.folder / "squares.parquet"
             table = squares.to_table(counted, item=product.id, indices=list(INDICES.values()))
             pyarrow.parquet.write_table(table, path, compression="zstd")
-            others["squares"] = items.squares_asset(path)
+            others["squares"] = items.beside("squares", path)
         order = {layer.name: number for number, layer in enumerate(product.collection.layers)}
         return Converted(
             item=items.item(

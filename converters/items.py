@@ -11,7 +11,7 @@ import pystac
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
-from kartotek import footprints, squares
+from kartotek import footprints, grids, squares
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.product import CollectionType, Kind, Layer, LayerType, Product
@@ -43,6 +43,8 @@ class WrittenLayer:
     layer: Layer
     grid: Grid
     path: Path
+    delivered: float
+    """Metres of a pixel as the agency delivered it."""
     resampled: bool
 
 
@@ -127,7 +129,7 @@ def collection(kind: CollectionType) -> pystac.Collection:
     made.extra_fields["item_assets"] = {
         layer.name: {"type": COG, "title": layer.title, "roles": list(layer.roles), **_bands(layer)}
         for layer in kind.layers
-    }
+    } | {name: {"type": MEDIA_TYPES[suffix], **fields} for name, (suffix, fields) in BESIDE.items()}
     made.extra_fields["renders"] = {
         name: {"title": render.title, "assets": list(render.assets), "rescale": [list(render.rescale)] * 3}
         for name, render in kind.renders.items()
@@ -137,26 +139,25 @@ def collection(kind: CollectionType) -> pystac.Collection:
     return made
 
 
-def thumbnail(path: Path) -> pystac.Asset:
-    """The asset of the thumbnail."""
-    return pystac.Asset(
-        path.name, title="Thumbnail", media_type=MEDIA_TYPES[path.suffix], roles=["thumbnail"], extra_fields=_file(path)
-    )
-
-
-def squares_asset(path: Path) -> pystac.Asset:
-    """The asset of the index squares' counts."""
-    return pystac.Asset(
-        path.name,
-        title="Counts per 5 km index square",
-        media_type=MEDIA_TYPES[path.suffix],
-        roles=["metadata"],
-        extra_fields={
-            **_file(path),
+BESIDE: Mapping[str, tuple[str, dict[str, object]]] = {
+    "thumbnail": (".png", {"title": "Thumbnail", "roles": ["thumbnail"]}),
+    "squares": (
+        ".parquet",
+        {
+            "title": "Counts per 5 km index square",
+            "roles": ["metadata"],
             "kartotek:recipe": squares.RECIPE,
             "kartotek:indices": {name: index.formula for name, index in INDICES.items()},
         },
-    )
+    ),
+}
+"""The assets beside the COGs: key → suffix of the file, and what the asset says."""
+
+
+def beside(name: str, path: Path) -> pystac.Asset:
+    """The asset of a file beside the COGs: the thumbnail, or the index squares' counts."""
+    suffix, fields = BESIDE[name]
+    return pystac.Asset.from_dict({"href": path.name, "type": MEDIA_TYPES[suffix], **fields, **_file(path)})
 
 
 def _asset(written: WrittenLayer) -> pystac.Asset:
@@ -164,12 +165,12 @@ def _asset(written: WrittenLayer) -> pystac.Asset:
     layer, grid = written.layer, written.grid
     bounds = grid.bounds
     extra: dict[str, object] = {
-        "gsd": layer.grid.resolution,
+        "gsd": written.delivered,
         "proj:code": grid.crs,
         "proj:shape": list(grid.shape),
         "proj:transform": list(grid.transform),
         "proj:bbox": [bounds.left, bounds.bottom, bounds.right, bounds.top],
-        "raster:spatial_resolution": grid.resolution,
+        "raster:spatial_resolution": grid.resolution if grids.is_metric(grid.crs) else written.delivered,
         **_bands(layer.type, layer),
         **_file(written.path),
     }
@@ -209,10 +210,9 @@ def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
                 **numbers,
             }
         )
-        if band.common_name in LEGACY_NAMES or band.common_name is None:
-            legacy.append({"name": band.name, **spectrum})
-        else:
-            legacy.append({"name": band.name, **{k: v for k, v in spectrum.items() if k != "common_name"}})
+        legacy.append({"name": band.name, **spectrum})
+        if str(band.common_name).startswith("rededge"):
+            legacy[-1]["common_name"] = "rededge"  # eo v1.1.0 has one name for all that v2.0.0 tells apart
     if not bands:
         bands = [{"name": kind.name, **numbers}]
     found: dict[str, object] = {"bands": bands}
@@ -230,13 +230,6 @@ def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
             for value in kind.classes
         ]
     return found
-
-
-LEGACY_NAMES = frozenset(
-    {"coastal", "blue", "green", "red", "rededge", "yellow", "pan", "nir", "nir08", "nir09", "cirrus"}
-    | {"swir16", "swir22", "lwir", "lwir11", "lwir12"}
-)
-"""The common names that eo v1.1.0 knows; `rededge071` and its like came later."""
 
 
 def _file(path: Path) -> dict[str, object]:

@@ -95,36 +95,32 @@ def _opened(href: str) -> rasterio.DatasetReader:
 
 def _reconciled(layer: Layer, source: rasterio.DatasetReader) -> Grid:
     """Where the file's pixels lie: by its own georeferencing where it has one, by the metadata where it has none."""
-    stated = layer.grid
-    if source.crs is None or source.transform.is_identity:
-        # The file covers the granule as a whole, at whatever resolution it was delivered.
-        resolution = stated.resolution * stated.columns / source.width
-        return Grid(
-            crs=stated.crs,
-            left=stated.left,
-            top=stated.top,
-            resolution=int(resolution) if float(resolution).is_integer() else resolution,
-            columns=source.width,
-            rows=source.height,
-        )
-    transform = source.transform
-    if transform.b or transform.d or abs(transform.a + transform.e) > 1e-6 * transform.a:
-        raise BrokenProduct(f"{layer.file}: pixels are not north-up squares: {tuple(transform)[:6]}")
-    crs = f"EPSG:{source.crs.to_epsg()}"
-    half = transform.a / 2
-    if crs != stated.crs or abs(transform.c - stated.left) > half or abs(transform.f - stated.top) > half:
-        raise BrokenProduct(
-            f"{layer.file}: lies at ({transform.c:g}, {transform.f:g}) in {crs}, but the metadata says "
-            f"({stated.left:g}, {stated.top:g}) in {stated.crs}"
-        )
-    return Grid(
+    stated, transform = layer.grid, source.transform
+    crs, left, top = stated.crs, stated.left, stated.top
+    # The file covers the granule as a whole, at whatever resolution it was delivered.
+    resolution = stated.resolution * stated.columns / source.width
+    if source.crs is not None and not transform.is_identity:
+        if transform.b or transform.d or abs(transform.a + transform.e) > 1e-6 * transform.a:
+            raise BrokenProduct(f"{layer.file}: pixels are not north-up squares: {tuple(transform)[:6]}")
+        crs, left, top, resolution = f"EPSG:{source.crs.to_epsg()}", transform.c, transform.f, transform.a
+    found = Grid(
         crs=crs,
-        left=transform.c,
-        top=transform.f,
-        resolution=int(transform.a) if float(transform.a).is_integer() else transform.a,
+        left=left,
+        top=top,
+        resolution=int(resolution) if float(resolution).is_integer() else resolution,
         columns=source.width,
         rows=source.height,
     )
+    corner = max(abs(left - stated.left), abs(top - stated.top))
+    # Coarser pixels than the agency's may not fit into the granule a whole number of times.
+    opposite = max(abs(found.bounds.right - stated.bounds.right), abs(found.bounds.bottom - stated.bounds.bottom))
+    if crs != stated.crs or corner > resolution / 2 or opposite > max(resolution, stated.resolution):
+        raise BrokenProduct(
+            f"{layer.file}: {found.columns} x {found.rows} pixels of {resolution:g} m at ({left:.10g}, {top:.10g}) in {crs}, "
+            f"but the metadata says {stated.columns} x {stated.rows} of {stated.resolution:g} m at ({stated.left:.10g}, "
+            f"{stated.top:.10g}) in {stated.crs}; fetch the product again, or leave the band out by --allow-partial"
+        )
+    return found
 
 
 def target(source: Grid, crs: str) -> Grid:

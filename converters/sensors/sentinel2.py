@@ -148,7 +148,8 @@ def _collection(level: str, *, title: str, description: str, start: datetime, na
 L2A = _collection(
     "L2A",
     title="Sentinel-2 Level-2A",
-    description="Surface reflectance of Sentinel-2 as Cloud Optimized GeoTIFFs on the pixel grid of SWEREF 99 TM.",
+    description="Surface reflectance of Sentinel-2 as Cloud Optimized GeoTIFFs, on the pixel grid of SWEREF 99 TM "
+    "unless an item's `proj:code` says otherwise.",
     start=datetime(2015, 6, 27, 10, 25, 31, tzinfo=UTC),
     names=("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12",
            "AOT", "WVP", "SCL", "CLD", "SNW", "TCI"),
@@ -156,8 +157,8 @@ L2A = _collection(
 L1C = _collection(
     "L1C",
     title="Sentinel-2 Level-1C",
-    description="Top-of-atmosphere reflectance of Sentinel-2 as Cloud Optimized GeoTIFFs on the pixel grid of "
-    "SWEREF 99 TM.",
+    description="Top-of-atmosphere reflectance of Sentinel-2 as Cloud Optimized GeoTIFFs, on the pixel grid of "
+    "SWEREF 99 TM unless an item's `proj:code` says otherwise.",
     start=datetime(2015, 6, 27, 10, 25, 31, tzinfo=UTC),
     names=(*(band.name for band in BANDS), "TCI"),
 )
@@ -199,14 +200,13 @@ class Sentinel2:
         if not granules:
             raise BrokenProduct(f"{named}: GRANULE/*/MTD_TL.xml is missing; fetch the product again")
         granule = f"GRANULE/{granules[0]}"
-        main = _Document(f"{named}: {metadata}", parse_xml(f"{named}: {metadata}", files.read(metadata)))
-        tile_name = f"{named}: {granule}/MTD_TL.xml"
-        tile = _Document(tile_name, parse_xml(tile_name, files.read(f"{granule}/MTD_TL.xml")))
-        collection = L2A if "2" in main.text("PROCESSING_LEVEL") else L1C
+        main = _document(files, metadata)
+        tile = _document(files, f"{granule}/MTD_TL.xml")
+        collection = _level(main)
         layers, missing = _layers(files, granule, main, tile, collection, visual=visual)
         sensed = _time(tile.text("SENSING_TIME"))
         return Product(
-            id=_product_id(files, main),
+            id=_product_id(files, main, tile, collection),
             path=files.path,
             collection=collection,
             sensed=sensed,
@@ -252,28 +252,99 @@ class _Document:
             raise BrokenProduct(f"{self.name}: no {tags[0]} in it; fetch the product again")
         return found
 
-    def number(self, *tags: str) -> float | None:
-        """The number in the first element with one of the names; None where there is none."""
+    def number(self, *tags: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+        """The number in the first element with one of the names; None where there is none, or one out of its range.
+
+        What merely describes is left out rather than told wrong. Raises BrokenProduct where the text is no number.
+        """
         found = self.find(*tags)
         if found is None:
             return None
         try:
-            return float(found)
+            number = float(found)
         except ValueError:
-            raise BrokenProduct(f"{self.name}: {tags[0]} is {found!r}, not a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise BrokenProduct(f"{self.name}: {tags[0]} is {found!r}, not a number")
+        return number if low <= number <= high else None
+
+    def percentage(self, *tags: str) -> float | None:
+        """The percentage in the first element with one of the names, as `number`."""
+        return self.number(*tags, low=0.0, high=100.0)
+
+    def positive(self, *tags: str, default: float | None = None) -> float:
+        """A number above zero, which pixels are computed with. Raises BrokenProduct where there is none."""
+        if default is not None and self.find(*tags) is None:
+            return default
+        found, number = self.text(*tags), self.number(*tags)
+        if number is None or number <= 0:
+            raise BrokenProduct(f"{self.name}: {tags[0]} is {found}, not above zero")
+        return number
 
 
-def _product_id(files: Files, main: _Document) -> str:
-    """The agency's id: of the metadata where it is of the compact form (old L1C ones say another), or of the path."""
+def _document(files: Files, name: str) -> _Document:
+    """One of the product's XML documents."""
+    title = f"{files.path.name}: {name}"
+    return _Document(title, parse_xml(title, files.read(name)))
+
+
+def _level(main: _Document) -> CollectionType:
+    """The collection of the product's processing level."""
+    level = main.text("PROCESSING_LEVEL")
+    levels = {"Level-1C": L1C, "Level-2A": L2A, "Level-2Ap": L2A}
+    if level not in levels:
+        raise UnsupportedProduct(f"{main.name}: PROCESSING_LEVEL is {level!r}; converted are: {', '.join(levels)}")
+    return levels[level]
+
+
+def _product_id(files: Files, main: _Document, tile: _Document, collection: CollectionType) -> str:
+    """The agency's id, as the metadata or the path states it, whichever agrees with the rest of the metadata.
+
+    Old L1C products state another one, and folders get renamed. A path that is no id of the agency's is taken as it is.
+    """
+    level = "2A" if collection is L2A else "1C"
+    satellite = _platform(main).removeprefix("sentinel-").upper()
+    granule = re.search(r"_(T\d\d[A-Z]{3})(?:_|$)", tile.find("TILE_ID", "TILE_ID_2A") or "")
+    datatake = re.search(r"_(\d{8}T\d{6})_", _datatake(main))
     stated = main.find("PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C") or ""
-    for text in (stated, files.path.name):
-        if found := _PRODUCT.search(text):
-            return found.group()
+    found = [match.group() for text in (stated, files.path.name) if (match := _PRODUCT.search(text))]
+    for name in found:
+        begins = name.startswith(f"S{satellite}_MSIL{level}_{datatake[1] if datatake else ''}")
+        if begins and (granule is None or f"_{granule[1]}_" in name):
+            return name
+    if found:
+        raise BrokenProduct(
+            f"{main.name}: is called {found[0]}, but tells of Sentinel-{satellite}, Level-{level}, "
+            f"{datatake[1] if datatake else 'any time'}, {granule[1] if granule else 'any granule'}; fetch it again"
+        )
     return files.path.name.removesuffix(".zip").removesuffix(".SAFE")
 
 
+def _datatake(main: _Document) -> str:
+    """The datatake's identifier, such as GS2B_20220715T101559_027979_N04.00; empty where there is none."""
+    return next((element.get("datatakeIdentifier") for element in main.all("Datatake")), None) or ""
+
+
+def _platform(main: _Document) -> str:
+    """STAC's name of the satellite."""
+    name = main.text("SPACECRAFT_NAME")
+    if not re.fullmatch(r"Sentinel-2[A-D]", name):
+        raise BrokenProduct(f"{main.name}: SPACECRAFT_NAME is {name!r}, no Sentinel-2")
+    return name.lower()
+
+
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    """An instant of the metadata; all are UTC, those too that don't say so."""
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _stamp(text: str | None) -> str | None:
+    """An instant as STAC writes it; None where it is none."""
+    try:
+        return None if text is None else _time(text).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return None
 
 
 def _footprint(main: _Document) -> Polygon | MultiPolygon | None:
@@ -286,6 +357,15 @@ def _footprint(main: _Document) -> Polygon | MultiPolygon | None:
         raise BrokenProduct(f"{main.name}: EXT_POS_LIST is no ring: {error}") from error
 
 
+_REACH = (
+    ("NROWS", 1, 20_000),
+    ("NCOLS", 1, 20_000),
+    ("ULX", -1_000_000, 2_000_000),
+    ("ULY", -1_000_000, 11_000_000),
+)
+"""Pixels and metres that a granule may have, with room to spare for experiments."""
+
+
 def _grid(tile: _Document, resolution: int) -> Grid:
     """The grid of the granule at a resolution."""
     found: dict[str, float] = {}
@@ -296,8 +376,13 @@ def _grid(tile: _Document, resolution: int) -> Grid:
                     child = element.find(f"{{*}}{name}")
                     if child is not None and child.text:
                         found[name] = float(child.text)
-    if len(found) != 4 or not all(map(math.isfinite, found.values())) or min(found["NROWS"], found["NCOLS"]) < 1:
+    if len(found) != 4 or not all(map(math.isfinite, found.values())):
         raise BrokenProduct(f"{tile.name}: no whole Tile_Geocoding for {resolution} m in it; fetch the product again")
+    for tag, low, high in _REACH:
+        if not low <= found[tag] <= high:
+            raise BrokenProduct(
+                f"{tile.name}: {tag} is {found[tag]:g}, not within {low} and {high}; fetch the product again"
+            )
     crs = tile.text("HORIZONTAL_CS_CODE")
     if not re.fullmatch(r"EPSG:32[67](0[1-9]|[1-5]\d|60)", crs):
         raise BrokenProduct(f"{tile.name}: HORIZONTAL_CS_CODE is {crs!r}, not a UTM zone; fetch the product again")
@@ -362,59 +447,61 @@ def _layers(
 def _scaling(main: _Document, collection: CollectionType) -> dict[str, tuple[float, float]]:
     """(scale, offset) of each layer that has them: physical = DN x scale + offset (PSD 14.9, sections 4.1 and 4.9)."""
     if collection is L2A:
-        quantification = main.number("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE") or 10_000.0
+        quantification = main.positive("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
         tag = "BOA_ADD_OFFSET"
     else:
-        quantification = main.number("QUANTIFICATION_VALUE") or 10_000.0
+        quantification = main.positive("QUANTIFICATION_VALUE")
         tag = "RADIO_ADD_OFFSET"
-    offsets = {element.get("band_id"): float(element.text or 0) for element in main.all(tag)}
+    offsets = {element.get("band_id"): float(element.text or "") for element in main.all(tag)}
+    if not all(map(math.isfinite, offsets.values())):
+        raise BrokenProduct(f"{main.name}: a {tag} is no number; fetch the product again")
     found = {
         band.name: (1 / quantification, offsets.get(str(number), 0.0) / quantification)
         for number, band in enumerate(BANDS)
     }
     for name in ("AOT", "WVP"):
-        own = main.number(f"{name}_QUANTIFICATION_VALUE", f"L2A_{name}_QUANTIFICATION_VALUE") or 1_000.0
+        own = main.positive(f"{name}_QUANTIFICATION_VALUE", f"L2A_{name}_QUANTIFICATION_VALUE", default=1_000.0)
         found[name] = (1 / own, 0.0)
     return found
 
 
 def _properties(main: _Document, tile: _Document, collection: CollectionType) -> dict[str, object]:
     """The STAC properties that the metadata gives."""
-    spacecraft = main.text("SPACECRAFT_NAME")
-    datatake = next((element.get("datatakeIdentifier") for element in main.all("Datatake")), None) or ""
+    datatake = _datatake(main)
+    orbit_state = (main.find("SENSING_ORBIT_DIRECTION") or "descending").lower()
     own = next(main.all("L2A_Quality_Indicators_Info"), None)
     # Level-2Ap (02.04 to 02.06) states two cloud figures: the one outside this element is the L1C's.
     quality = main if own is None else _Document(main.name, own)
-    cloud = quality.number("CLOUD_COVERAGE_PERCENTAGE") if own is not None else None
+    cloud = quality.percentage("CLOUD_COVERAGE_PERCENTAGE") if own is not None else None
     properties: dict[str, object] = {
-        "platform": spacecraft.lower(),
+        "platform": _platform(main),
         "constellation": collection.constellation,
         "instruments": list(collection.instruments),
         "gsd": 10,
-        "eo:cloud_cover": cloud if cloud is not None else main.number("Cloud_Coverage_Assessment"),
-        "eo:snow_cover": quality.number("SNOW_ICE_PERCENTAGE", "SNOW_COVERAGE_ASSESSMENT"),
-        "sat:orbit_state": (main.find("SENSING_ORBIT_DIRECTION") or "descending").lower(),
-        "sat:relative_orbit": _whole(main.number("SENSING_ORBIT_NUMBER")),
+        "eo:cloud_cover": cloud if cloud is not None else main.percentage("Cloud_Coverage_Assessment"),
+        "eo:snow_cover": quality.percentage("SNOW_ICE_PERCENTAGE", "SNOW_COVERAGE_ASSESSMENT"),
+        "sat:orbit_state": orbit_state if orbit_state in ("ascending", "descending") else None,
+        "sat:relative_orbit": _whole(main.number("SENSING_ORBIT_NUMBER", low=1, high=143)),
         "processing:level": "L2A" if collection is L2A else "L1C",
         "processing:version": main.find("PROCESSING_BASELINE"),
-        "processing:datetime": main.find("GENERATION_TIME"),
+        "processing:datetime": _stamp(main.find("GENERATION_TIME")),
         "product:type": main.find("PRODUCT_TYPE"),
         "s2:product_uri": main.find("PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C"),
         "s2:datatake_id": datatake or None,
         "s2:datatake_type": main.find("DATATAKE_TYPE"),
         "s2:tile_id": tile.find("TILE_ID", "TILE_ID_2A"),
-        "s2:reflectance_conversion_factor": main.number("U"),
+        "s2:reflectance_conversion_factor": main.number("U", low=0),
         "s2:processing_baseline": main.find("PROCESSING_BASELINE"),
-        "s2:nodata_pixel_percentage": quality.number("NODATA_PIXEL_PERCENTAGE"),
-        "s2:high_proba_clouds_percentage": quality.number("HIGH_PROBA_CLOUDS_PERCENTAGE"),
-        "s2:medium_proba_clouds_percentage": quality.number("MEDIUM_PROBA_CLOUDS_PERCENTAGE"),
-        "s2:thin_cirrus_percentage": quality.number("THIN_CIRRUS_PERCENTAGE"),
-        "s2:cloud_shadow_percentage": quality.number("CLOUD_SHADOW_PERCENTAGE"),
-        "s2:dark_features_percentage": quality.number("DARK_FEATURES_PERCENTAGE", "CAST_SHADOW_PERCENTAGE"),
-        "s2:vegetation_percentage": quality.number("VEGETATION_PERCENTAGE"),
-        "s2:not_vegetated_percentage": quality.number("NOT_VEGETATED_PERCENTAGE", "BARE_SOILS_PERCENTAGE"),
-        "s2:water_percentage": quality.number("WATER_PERCENTAGE"),
-        "s2:unclassified_percentage": quality.number("UNCLASSIFIED_PERCENTAGE"),
+        "s2:nodata_pixel_percentage": quality.percentage("NODATA_PIXEL_PERCENTAGE"),
+        "s2:high_proba_clouds_percentage": quality.percentage("HIGH_PROBA_CLOUDS_PERCENTAGE"),
+        "s2:medium_proba_clouds_percentage": quality.percentage("MEDIUM_PROBA_CLOUDS_PERCENTAGE"),
+        "s2:thin_cirrus_percentage": quality.percentage("THIN_CIRRUS_PERCENTAGE"),
+        "s2:cloud_shadow_percentage": quality.percentage("CLOUD_SHADOW_PERCENTAGE"),
+        "s2:dark_features_percentage": quality.percentage("DARK_FEATURES_PERCENTAGE", "CAST_SHADOW_PERCENTAGE"),
+        "s2:vegetation_percentage": quality.percentage("VEGETATION_PERCENTAGE"),
+        "s2:not_vegetated_percentage": quality.percentage("NOT_VEGETATED_PERCENTAGE", "BARE_SOILS_PERCENTAGE"),
+        "s2:water_percentage": quality.percentage("WATER_PERCENTAGE"),
+        "s2:unclassified_percentage": quality.percentage("UNCLASSIFIED_PERCENTAGE"),
     }
     if orbit := re.search(r"_(\d{6})_N", datatake):
         properties["sat:absolute_orbit"] = int(orbit[1])
@@ -430,23 +517,28 @@ def _properties(main: _Document, tile: _Document, collection: CollectionType) ->
 def _angles(tile: _Document) -> dict[str, float]:
     """Sun and view angles in degrees; the view's are means over the bands."""
     found = {}
-    for sun in tile.all("Mean_Sun_Angle"):
-        zenith, azimuth = sun.findtext("{*}ZENITH_ANGLE"), sun.findtext("{*}AZIMUTH_ANGLE")
-        if zenith and azimuth:
-            found["view:sun_elevation"] = round(90.0 - float(zenith), 6)
-            found["view:sun_azimuth"] = round(float(azimuth) % 360.0, 6)
-    views = [
-        (float(zenith), float(azimuth))
-        for view in tile.all("Mean_Viewing_Incidence_Angle")
-        if (zenith := view.findtext("{*}ZENITH_ANGLE")) and (azimuth := view.findtext("{*}AZIMUTH_ANGLE"))
-        if zenith.lower() != "nan" and azimuth.lower() != "nan"
-    ]
+    for zenith, azimuth in _directions(tile, "Mean_Sun_Angle"):
+        found["view:sun_elevation"] = round(90.0 - zenith, 6)  # below the horizon in winter
+        found["view:sun_azimuth"] = round(azimuth % 360.0, 6)
+    views = list(_directions(tile, "Mean_Viewing_Incidence_Angle"))
     if views:
         found["view:incidence_angle"] = round(sum(zenith for zenith, _ in views) / len(views), 6)
         first = views[0][1]  # from which the others differ by less than half a turn, on both sides of north
         turns = [(azimuth - first + 180.0) % 360.0 - 180.0 for _, azimuth in views]
         found["view:azimuth"] = round((first + sum(turns) / len(turns)) % 360.0, 6)
     return found
+
+
+def _directions(tile: _Document, tag: str) -> Iterator[tuple[float, float]]:
+    """(zenith, azimuth) of each such element, in degrees; those that are none are left out."""
+    for element in tile.all(tag):
+        direction = _Document(tile.name, element)
+        if "nan" in (direction.text("ZENITH_ANGLE").lower(), direction.text("AZIMUTH_ANGLE").lower()):
+            continue  # of a band whose detectors don't see the granule
+        zenith = direction.number("ZENITH_ANGLE", low=0.0, high=180.0)
+        azimuth = direction.number("AZIMUTH_ANGLE", low=-360.0, high=360.0)
+        if zenith is not None and azimuth is not None:
+            yield zenith, azimuth
 
 
 def _whole(number: float | None) -> int | None:

@@ -15,6 +15,7 @@ import pyproj
 import pytest
 import rasterio
 import shapely
+from lxml import etree
 
 from converters.convert import Recipe, convert, files
 from converters.samples import Scene, jp2, metadata
@@ -342,6 +343,31 @@ def test_a_band_of_rubbish_is_named(altered, out):
         file.write_bytes(content)
         with pytest.raises(BrokenProduct, match=rf"{path.name}.*_B04_10m\.jp2"):
             convert(read(path), out, Recipe())
+
+
+@pytest.mark.parametrize("change", ["rows", "columns", "both"])
+def test_a_band_that_covers_another_area_than_the_metadata_says_is_named(altered, out, change):
+    def shrink(root):
+        for size in root.iterfind(".//{*}Size[@resolution='10']"):
+            for tag in ("NROWS", "NCOLS"):
+                if change in ("both", {"NROWS": "rows", "NCOLS": "columns"}[tag]):
+                    size.find(f"{{*}}{tag}").text = "90"
+
+    path = altered()
+    [document] = path.rglob("MTD_TL.xml")
+    tree = etree.parse(document)
+    shrink(tree.getroot())
+    tree.write(document)
+    with pytest.raises(BrokenProduct, match=r"_B\d\d_10m.*96 x 96 pixels of 10 m .*but the metadata says"):
+        convert(read(path), out, Recipe())
+
+
+def test_a_band_of_coarser_pixels_than_stated_says_so(altered, out):
+    path = altered()
+    [fine], [coarse] = path.rglob("*_B08_10m.jp2"), path.rglob("*_B8A_20m.jp2")
+    shutil.copy(coarse, fine)
+    asset = convert(read(path), out, Recipe()).item.assets["B08"]
+    assert (asset.extra_fields["gsd"], asset.extra_fields["raster:spatial_resolution"]) == (20, 20)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".JP2", ".j2k", ".TIFF"])

@@ -226,7 +226,9 @@ def test_bands_have_their_common_names_in_both_forms(conversion):
             "full_width_half_max": found[name]["bands"][0]["eo:full_width_half_max"],
         }  # fmt: skip
         assert 0.4 < found[name]["eo:bands"][0]["center_wavelength"] < 2.3
-    assert found["B05"]["bands"][0]["eo:common_name"] == "rededge071"
+    for name, common in (("B05", "rededge071"), ("B06", "rededge075"), ("B07", "rededge078")):
+        assert found[name]["bands"][0]["eo:common_name"] == common
+        assert found[name]["eo:bands"][0]["common_name"] == "rededge"  # all that the older extension knows
     assert "eo:bands" not in found["SCL"]
 
 

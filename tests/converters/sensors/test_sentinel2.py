@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -304,13 +305,25 @@ def test_a_manifest_alone_is_not_a_product(altered):
         ("MTD_TL.xml", "ULX", "nan"),
         ("MTD_TL.xml", "ULX", "1e999"),
         ("MTD_TL.xml", "NROWS", "-96"),
+        ("MTD_TL.xml", "NROWS", "99999999999"),
+        ("MTD_TL.xml", "NCOLS", "0.5"),
+        ("MTD_TL.xml", "ULX", "1e12"),
+        ("MTD_TL.xml", "ULY", "-1e9"),
         ("MTD_TL.xml", "HORIZONTAL_CS_CODE", None),
         ("MTD_TL.xml", "HORIZONTAL_CS_CODE", "EPSG:0"),
         ("MTD_TL.xml", "ZENITH_ANGLE", "high"),
         ("MTD_MSIL2A.xml", "PROCESSING_LEVEL", None),
         ("MTD_MSIL2A.xml", "SPACECRAFT_NAME", None),
         ("MTD_MSIL2A.xml", "BOA_ADD_OFFSET", "x"),
+        ("MTD_MSIL2A.xml", "SPACECRAFT_NAME", "Landsat-8"),
+        ("MTD_MSIL2A.xml", "BOA_ADD_OFFSET", "nan"),
         ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "x"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "nan"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "inf"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "-1"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", "0"),
+        ("MTD_MSIL2A.xml", "BOA_QUANTIFICATION_VALUE", None),
+        ("MTD_MSIL2A.xml", "EXT_POS_LIST", "55 12 nan 13 56 13"),
         ("MTD_MSIL2A.xml", "EXT_POS_LIST", "1 2 3"),
         ("MTD_MSIL2A.xml", "EXT_POS_LIST", "here and there"),
         ("MTD_MSIL2A.xml", "Cloud_Coverage_Assessment", "cloudy"),
@@ -328,6 +341,74 @@ def test_metadata_that_makes_no_sense_is_broken_and_named(altered, file, tag, te
     path = altered(change, file=file)
     with pytest.raises(BrokenProduct, match=path.stem):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "tag", "text", "property"),
+    [
+        ("MTD_MSIL2A.xml", "Cloud_Coverage_Assessment", "900", "eo:cloud_cover"),
+        ("MTD_MSIL2A.xml", "GENERATION_TIME", "yesterday", "processing:datetime"),
+        ("MTD_MSIL2A.xml", "SENSING_ORBIT_DIRECTION", "SIDEWAYS", "sat:orbit_state"),
+        ("MTD_MSIL2A.xml", "SENSING_ORBIT_NUMBER", "1234", "sat:relative_orbit"),
+        ("MTD_MSIL2A.xml", "WATER_PERCENTAGE", "-3", "s2:water_percentage"),
+        ("MTD_TL.xml", "ZENITH_ANGLE", "290", "view:sun_elevation"),
+    ],
+)
+def test_what_describes_and_can_not_be_true_is_left_out(altered, sample, file, tag, text, property):
+    def change(root):
+        for found in root.iterfind(f".//{{*}}{tag}"):
+            found.text = text
+
+    assert property in read(sample("33")).properties
+    assert property not in read(altered(change, file=file)).properties
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "S2A_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400",
+        "S2B_MSIL1C_20220715T101559_N0400_R065_T33VXG_20220715T142400",
+        "S2B_MSIL2A_20200715T101559_N0400_R065_T33VXG_20220715T142400",
+        "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXH_20220715T142400",
+    ],
+)
+def test_an_id_is_taken_from_where_it_agrees_with_the_metadata_and_never_another_products(altered, other):
+    """An item of another id would take that product's place in the catalog."""
+    path = altered(lambda root: setattr(root.find(".//{*}PRODUCT_URI"), "text", f"{other}.SAFE"))
+    assert read(path).id == path.stem
+    with pytest.raises(
+        BrokenProduct, match=f"is called {other}, but tells of Sentinel-2B, Level-2A, 20220715T101559, T33VXG"
+    ):
+        read(path.rename(path.with_name("mine.SAFE")))
+
+
+@pytest.mark.parametrize("level", ["Level-3A", "Level-1B", "2"])
+def test_a_level_that_is_not_converted_is_named(altered, level):
+    path = altered(lambda root: setattr(root.find(".//{*}PROCESSING_LEVEL"), "text", level), file="MTD_MSIL2A.xml")
+    with pytest.raises(UnsupportedProduct, match=f"'{level}'; converted are: Level-1C, Level-2A"):
+        read(path)
+
+
+def test_times_are_utc_wherever_the_machine_stands(altered, monkeypatch):
+    path = altered(
+        lambda root: setattr(root.find(".//{*}SENSING_TIME"), "text", "2022-07-15T10:19:50.1"), file="MTD_TL.xml"
+    )
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert read(path).sensed == datetime(2022, 7, 15, 10, 19, 50, 100_000, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_the_mean_of_azimuths_around_north_is_north(altered):
+    def change(root):
+        for number, found in enumerate(root.iterfind(".//{*}Mean_Viewing_Incidence_Angle/{*}AZIMUTH_ANGLE")):
+            found.text = ("350", "10", "nan")[number % 3]
+
+    azimuth = read(altered(change, file="MTD_TL.xml")).properties["view:azimuth"]
+    assert min(azimuth, 360 - azimuth) < 2
 
 
 def test_several_granules_in_a_compact_product_are_refused(altered):
