@@ -6,6 +6,7 @@ Nothing is unpacked: a zip's directory is checked as a whole before any byte of 
 from __future__ import annotations
 
 import lzma
+import os
 import stat
 import zipfile
 import zlib
@@ -40,15 +41,17 @@ class Folder:
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """Paths of all files below the root folder. Links that lead out of it are no files of the product."""
-        root = self._root.resolve()
-        return tuple(
-            sorted(
-                entry.relative_to(self._root).as_posix()
-                for entry in self._root.rglob("*")
-                if entry.is_file() and (not entry.is_symlink() or entry.resolve().is_relative_to(root))
-            )
-        )
+        """Paths of all files below the root folder. Raises HostileProduct where a link leads out of it."""
+        root, found = self._root.resolve(), []
+        for entry in self._root.rglob("*"):
+            name = entry.relative_to(self._root).as_posix()
+            if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+                raise HostileProduct(
+                    f"{self.path.name}: {name} is a link that leads out of the product; put what it means in its place"
+                )
+            if entry.is_file():
+                found.append(name)
+        return tuple(sorted(found))
 
     def read(self, name: str) -> bytes:
         """A small file's bytes."""
@@ -111,6 +114,7 @@ def open_product(path: Path) -> Files:
 
     Raises UnknownProduct, BrokenProduct or HostileProduct, with the path named.
     """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  "." has no name; a link keeps its own
     if path.is_dir():
         return Folder(path)
     if not path.exists():

@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from converters import sensors
 from converters.convert import Converted, Progress, Recipe, convert
 from jobs.publish import Published, publish
-from kartotek.errors import BadFile, BrokenProduct, KartotekError, ProductError, StorageError
+from kartotek.errors import BadFile, BrokenProduct, Corrupted, KartotekError, ProductError, StorageError
 from kartotek.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Failed:
     """A product that could not be converted; nothing of it is visible."""
 
     path: Path
-    error: ProductError | BadFile
+    error: ProductError | BadFile | Corrupted
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
                 report = progress(path) if progress else None
                 converted = _converted(path, Path(folder), recipe, visual=visual, progress=report)
                 yield publish(converted, storage, catalog)
-        except (ProductError, BadFile) as error:
+        except (ProductError, BadFile, Corrupted) as error:
             yield Failed(path, error)
         except OSError as error:
             raise StorageError(

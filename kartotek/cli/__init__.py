@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from importlib import import_module, metadata
 
@@ -60,6 +61,7 @@ def cli(verbose: bool) -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one line and exit status 1."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files are removed
     try:
         cli(prog_name="kartotek")
     except KartotekError as error:

@@ -36,7 +36,7 @@ Examples:
     default=grids.NATIONAL,
     show_default=True,
     metavar="CODE",
-    help='CRS to write in; "native" keeps the product\'s own, others warp: map grids in metres, longitude and latitude.',
+    help='CRS to write in; "native" keeps the product\'s own; map grids in metres, and longitude and latitude, warp.',
 )
 @click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
 @click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
@@ -56,8 +56,9 @@ def convert(
 ) -> None:
     """Convert products and publish them as STAC items.
 
-    PRODUCT is a .SAFE folder or a zip, with or without root folder. A product that can't be converted is named with the
-    reason, nothing of it is published, the others go on, and the command ends with exit status 1.
+    PRODUCT is a .SAFE folder, whatever its suffix, a zip with or without root folder, or the metadata file in a folder.
+    A product that can't be converted is named with the reason, nothing of it is published, the others go on, and the
+    command ends with exit status 1.
     """
     settings = options.load(database=database, storage=storage)
     recipe = Recipe(crs=_code(crs), allow_partial=allow_partial, threads=min(4, os.cpu_count() or 1))

@@ -7,6 +7,7 @@ import tracemalloc
 import warnings
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -242,21 +243,26 @@ def test_the_metadata_file_may_be_given_instead_of_its_folder(sample):
         assert read(path / name).id == read(path).id
 
 
-def test_a_link_out_of_a_folder_is_no_file_of_the_product(tmp_path):
-    secret = tmp_path / "secret.xml"
-    secret.write_text("<secret/>")
+def test_the_folder_where_one_stands_has_its_name(sample, monkeypatch):
+    monkeypatch.chdir(sample("33"))
+    assert open_product(Path()).path == sample("33")
+    assert open_product(Path("GRANULE/..")).path == sample("33")
+
+
+@pytest.mark.parametrize("name", ["MTD_MSIL2A.xml", "GRANULE", "GRANULE/dangling"])
+def test_a_link_out_of_a_folder_is_hostile_and_named(tmp_path, name):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/B02.jp2").write_text("secret")
+    (tmp_path / "elsewhere/secret.xml").write_text("<secret/>")
     root = tmp_path / "product"
     root.mkdir()
-    (root / "MTD_MSIL2A.xml").symlink_to(secret)
-    (root / "GRANULE").symlink_to(tmp_path / "elsewhere")
-    (root / "dangling").symlink_to(tmp_path / "nothing")
     (root / "real.xml").write_text("<a/>")
     (root / "inside.xml").symlink_to(root / "real.xml")
-    found = open_product(root)
-    assert list(found.names) == ["inside.xml", "real.xml"]
-    with pytest.raises(ProductError):
+    assert list(open_product(root).names) == ["inside.xml", "real.xml"]
+    link = root / name
+    link.parent.mkdir(exist_ok=True)
+    targets = {"MTD_MSIL2A.xml": "elsewhere/secret.xml", "GRANULE": "elsewhere", "GRANULE/dangling": "nothing"}
+    link.symlink_to(tmp_path / targets[name])
+    with pytest.raises(HostileProduct, match=f"product: {name} is a link that leads out"):
         read(root)
 
 
@@ -267,7 +273,6 @@ def test_a_folder_that_holds_only_a_link_is_not_followed_out_of_itself(tmp_path,
     root = tmp_path / "product"
     root.mkdir()
     (root / "x.SAFE").symlink_to(tmp_path / target if target == "elsewhere" else target)
-    assert list(open_product(root).names) == []
     with pytest.raises(ProductError):
         read(root)
 

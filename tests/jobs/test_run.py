@@ -154,12 +154,25 @@ class Surprising:
 
 
 def test_a_fault_that_nobody_foresaw_is_its_own_products(good, catalog, tmp_path, monkeypatch):
-    monkeypatch.setattr(sensors, "sensors", lambda found=sensors.sensors(): (Surprising(), *found))
+    known = sensors.sensors()
+    monkeypatch.setattr(sensors, "sensors", lambda: (Surprising(), *known))
     (tmp_path / "surprise").mkdir()
     outcomes = list(run([tmp_path / "surprise", good[0]], Recipe(), FolderStorage(tmp_path / "store"), catalog))
     assert [type(outcome) for outcome in outcomes] == [Failed, Published]
     assert type(outcomes[0].error) is BrokenProduct
     assert re.search(r"^surprise: can't be converted \(AttributeError: 'NoneType'[^\n]*$", str(outcomes[0].error))
+
+
+def test_a_damaged_file_in_the_storage_ends_the_product_that_it_belongs_to(good, catalog, tmp_path):
+    storage = FolderStorage(tmp_path / "store")
+    [before] = run(good[:1], Recipe(), storage, catalog)
+    key = next(key for key in storage.keys() if "/B02." in key)  # noqa: SIM118
+    with (storage.root / key).open("r+b") as file:
+        file.seek(5_000)
+        file.write(b"!")
+    outcomes = list(run(good, Recipe(), storage, catalog))
+    assert [type(outcome) for outcome in outcomes] == [Failed, Published]
+    assert key in str(outcomes[0].error) and before.item in kept(catalog)
 
 
 class Broken(FolderStorage):
