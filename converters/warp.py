@@ -116,11 +116,16 @@ def _reconciled(layer: Layer, source: rasterio.DatasetReader) -> Grid:
     opposite = max(abs(found.bounds.right - stated.bounds.right), abs(found.bounds.bottom - stated.bounds.bottom))
     if crs != stated.crs or corner > resolution / 2 or opposite > max(resolution, stated.resolution):
         raise BrokenProduct(
-            f"{layer.file}: {found.columns} x {found.rows} pixels of {resolution:g} m at ({left:.10g}, {top:.10g}) in {crs}, "
-            f"but the metadata says {stated.columns} x {stated.rows} of {stated.resolution:g} m at ({stated.left:.10g}, "
-            f"{stated.top:.10g}) in {stated.crs}; fetch the product again, or leave the band out by --allow-partial"
+            f"{layer.file}: {_told(found)}, but the metadata says {_told(stated)}; fetch the product again, or leave "
+            "the band out by --allow-partial"
         )
     return found
+
+
+def _told(grid: Grid) -> str:
+    """A grid in words."""
+    size = f"{grid.columns} x {grid.rows} pixels of {grid.resolution:g} m"
+    return f"{size} at ({grid.left:.10g}, {grid.top:.10g}) in {grid.crs}"
 
 
 def target(source: Grid, crs: str) -> Grid:
