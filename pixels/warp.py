@@ -37,13 +37,8 @@ def read(blocks: Blocks, source: Source, target: Grid) -> NDArray[Any]:
     level = min(_level(lattice), len(file.levels) - 1)
     grid = source.grid.coarser(level)
     height, width = grid.rows, grid.columns
-    same = grids.same_pixels(target.crs, grid.crs) and target.resolution == grid.resolution
-    if same and float((target.left - grid.left) / grid.resolution).is_integer():
-        column, row = (
-            round((target.left - grid.left) / grid.resolution),
-            round((grid.top - target.top) / grid.resolution),
-        )
-        return _copied(blocks, file, level, row, column, target, fill, (height, width))
+    if shift := _shift(target, grid):
+        return _copied(blocks, file, level, *shift, target, fill, (height, width))
     columns, rows = lattice.expand(0, target.rows)
     columns, rows = columns / 2**level, rows / 2**level
     near = np.isfinite(columns) & np.isfinite(rows)
@@ -60,6 +55,16 @@ def read(blocks: Blocks, source: Source, target: Grid) -> NDArray[Any]:
     if source.classes:
         return sampling.nearest(window, columns, rows, fill=fill)
     return sampling.bilinear(window, columns, rows, nodata=source.nodata, fill=fill)
+
+
+def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
+    """Row and column in a grid of the target's first pixel; None where the pixels of the two do not coincide."""
+    if not grids.same_pixels(target.crs, grid.crs) or target.resolution != grid.resolution:
+        return None
+    down, right = (grid.top - target.top) / grid.resolution, (target.left - grid.left) / grid.resolution
+    row, column = round(down), round(right)
+    # Half a pixel off in one direction alone is off: a file kept in its own CRS may lie between our pixels.
+    return (row, column) if max(abs(down - row), abs(right - column)) < 1e-9 else None
 
 
 @np.errstate(invalid="ignore")  # places that PROJ can't reach are infinite
