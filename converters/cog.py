@@ -236,13 +236,18 @@ def _geo_tags(grid: Grid, kind: LayerType, dtype: np.dtype[np.generic]) -> list[
     keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
     if crs.is_projected and grids.is_metric(grid.crs):
         keys.append((3076, 0, 1, 9001))
-    nodata = [] if kind.nodata is None else [(42113, _ASCII, f"{kind.nodata:g}".encode() + b"\0")]
+    nodata = [] if kind.nodata is None else [(42113, _ASCII, _text(kind.nodata).encode() + b"\0")]
     return [
         (33550, _DOUBLE, [grid.resolution, grid.resolution, 0.0]),
         (33922, _DOUBLE, [0.0, 0.0, 0.0, grid.left, grid.top, 0.0]),
         (34735, _SHORT, [1, 1, 0, len(keys), *(number for key in keys for number in key)]),
         *nodata,
     ]
+
+
+def _text(number: float) -> str:
+    """A number in as many digits as bring it back exactly; "nan" and "inf" as GDAL reads them."""
+    return str(number) if isinstance(number, int) else f"{number:.17g}"
 
 
 def _gdal_tags(layer: Layer) -> list[_Tag]:

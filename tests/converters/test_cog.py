@@ -1,4 +1,5 @@
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -159,6 +160,32 @@ def test_scale_offset_unit_and_name_are_in_the_file(tmp_path):
         assert (file.scales, file.offsets) == ((1 / 10_000,), (-0.1,))
         assert (file.units, file.descriptions, file.nodata) == (("%",), ("B02",), 0)
         assert file.profile["dtype"] == "uint16" and file.profile["compress"] == "deflate"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [
+        ("uint16", 0),
+        ("uint16", 0.0),
+        ("int16", -32_768),
+        ("int32", -2_147_483_648),
+        ("int32", 16_777_217.0),
+        ("uint32", 4_294_967_295),
+        ("float32", 9.969209968386869e36),
+        ("float32", -3.4028234663852886e38),
+        ("float64", 0.1),
+        ("float64", 1 / 3),
+        ("float32", math.nan),
+        ("float32", -math.inf),
+    ],
+)
+def test_nodata_is_in_the_file_to_the_last_digit(tmp_path, dtype, nodata):
+    pixels = np.full((1, 64, 64), nodata, dtype)
+    pixels[0, :30] = 7
+    cog.write(tmp_path / "x.tif", [pixels], grid(64, 64), layer(dtype=dtype, nodata=nodata))
+    with rasterio.open(tmp_path / "x.tif") as file:
+        assert file.nodata == nodata or (math.isnan(file.nodata) and math.isnan(nodata))
+        assert np.array_equal(file.read_masks(1) > 0, pixels[0] == 7)
 
 
 def test_a_name_that_xml_would_choke_on_is_written_whole(tmp_path):
