@@ -25,6 +25,7 @@ from rasterio.errors import RasterioError
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
+from kartotek.nodata import present
 from kartotek.product import Kind, Layer, LayerType
 
 LEVEL = 1
@@ -80,7 +81,7 @@ def _means(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDA
     if whole:
         # Twice the sum of 4^7 pixels of 16 bits is the largest number that is still below 2^32.
         wide = np.uint32 if band.dtype in (np.uint8, np.uint16) and depth <= 7 else np.int64
-    valid = _valid(band, nodata)
+    valid = present(band, nodata)
     sums = band if nodata == 0 else np.where(valid, band, band.dtype.type(0))
     counts: NDArray[Any] = valid
     fill = 0 if nodata is None else nodata
@@ -105,14 +106,6 @@ def _modes(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDA
             best[level][more] = code
             most[level][more] = counts[more]
     yield from best
-
-
-def _valid(band: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Where there is data."""
-    if nodata is None:
-        return np.ones(band.shape, np.bool_)
-    valid: NDArray[np.bool_] = ~np.isnan(band) if np.isnan(nodata) else band != nodata
-    return valid
 
 
 def write(path: Path, levels: Sequence[NDArray[Any]], grid: Grid, layer: Layer, *, threads: int = 2) -> None:

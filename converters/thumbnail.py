@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from kartotek.nodata import present
 from kartotek.product import Layer
 
 SIZE = 512
@@ -20,7 +21,7 @@ def thumbnail(bands: Sequence[tuple[Layer, NDArray[Any]]], *, rescale: tuple[flo
     Each band is (rows, columns) of the same shape; `rescale` are the physical values shown as black and white. Rows and
     columns without data are cut off at the edges, and the rest is thinned to `SIZE` pixels.
     """
-    valid = np.logical_and.reduce([numbers != layer.type.nodata for layer, numbers in bands])
+    valid = np.logical_and.reduce([present(numbers, layer.type.nodata) for layer, numbers in bands])
     channels = []
     low, high = rescale
     for layer, numbers in bands:

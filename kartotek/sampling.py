@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kartotek import grids
 from kartotek.grids import Grid
+from kartotek.nodata import present
 
 STEP = 16
 """Pixels between exactly transformed control points. Between UTM zones the coordinates bend by less than 1e-4 pixels
@@ -71,9 +72,9 @@ def nearest(
     source: NDArray[Any], columns: NDArray[np.float64], rows: NDArray[np.float64], *, fill: float
 ) -> NDArray[Any]:
     """The pixels that hold the places; `fill` outside. `source` is (rows, columns)."""
-    i, j, inside = _holders(source.shape, columns, rows)
+    i, j, held = _holders(source.shape, columns, rows)
     found = source[i, j]
-    found[~inside] = fill
+    found[~held] = fill
     return found
 
 
@@ -91,8 +92,8 @@ def bilinear(
     Pixels that are `nodata` or lie outside weigh nothing, and the weights of the others are raised to sum to one.
     """
     height, width = source.shape
-    i, j, inside = _holders(source.shape, columns, rows)
-    usable = inside if nodata is None else inside & ~_missing(source[i, j], nodata)
+    i, j, held = _holders(source.shape, columns, rows)
+    usable = held if nodata is None else held & present(source[i, j], nodata)
     x, y = columns - 0.5, rows - 0.5
     left, upper = np.floor(x), np.floor(y)
     across, down = (x - left).astype(np.float32), (y - upper).astype(np.float32)
@@ -107,10 +108,10 @@ def bilinear(
             weight = weight_x * weight_y
             weight[(r < 0) | (r >= height) | (c < 0) | (c >= width)] = 0
             if nodata is not None:
-                missing = _missing(value, nodata)
+                missing = ~present(value, nodata)
                 weight[missing] = 0
-                if np.isnan(nodata):
-                    value[missing] = 0  # NaN times no weight would be NaN
+                if not np.isfinite(nodata):
+                    value[missing] = 0  # NaN or infinity times no weight would be NaN
             total += weight * value
             weights += weight
     total /= np.maximum(weights, np.float32(1e-6))
@@ -121,17 +122,15 @@ def bilinear(
     return found
 
 
-def _missing(values: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
-    """Where values are the one that means no data, which may be NaN."""
-    missing: NDArray[np.bool_] = np.isnan(values) if np.isnan(nodata) else values == nodata
-    return missing
+def inside(shape: tuple[int, ...], columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a raster has a pixel that holds the place."""
+    with np.errstate(invalid="ignore"):
+        return (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
 
 
 def _holders(
     shape: tuple[int, ...], columns: NDArray[np.float64], rows: NDArray[np.float64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
     """Row and column of the pixel that holds each place, and whether there is one."""
-    with np.errstate(invalid="ignore"):
-        inside = (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
-        i, j = np.where(inside, rows, 0).astype(np.int32), np.where(inside, columns, 0).astype(np.int32)
-    return i, j, inside
+    held = inside(shape, columns, rows)
+    return np.where(held, rows, 0).astype(np.int32), np.where(held, columns, 0).astype(np.int32), held

@@ -10,6 +10,7 @@ import numpy as np
 from morecantile import TileMatrixSet
 from numpy.typing import NDArray
 
+from kartotek import nodata
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.storage import MARKER
@@ -47,7 +48,7 @@ def source(asset: Mapping[str, Any]) -> Source:
     return Source(
         key=str(asset["href"]).removeprefix(MARKER),
         grid=Grid(crs=asset["proj:code"], left=left, top=top, resolution=a, columns=columns, rows=rows),
-        nodata=band.get("nodata"),
+        nodata=nodata.read(band.get("nodata")),
         scale=band.get("raster:scale", 1.0),
         offset=band.get("raster:offset", 0.0),
         classes="classification:classes" in asset,
@@ -76,11 +77,11 @@ def tile_grid(tms: TileMatrixSet, z: int, x: int, y: int) -> Grid:
 
 def rgba(blocks: Blocks, shown: Picture, target: Grid) -> NDArray[np.uint8]:
     """The picture on a grid, (rows, columns, 4); transparent where a layer has no data."""
-    numbers = [warp.read(blocks, layer, target) for layer in shown.sources]
-    valid = np.logical_and.reduce([band != layer.nodata for layer, band in zip(shown.sources, numbers, strict=True)])
+    pixels = [warp.read(blocks, layer, target) for layer in shown.sources]
+    valid = np.logical_and.reduce([where for _, where in pixels])
     channels = [
         stretched(band, layer, limits)
-        for band, layer, limits in zip(numbers, shown.sources, shown.rescale, strict=True)
+        for (band, _), layer, limits in zip(pixels, shown.sources, shown.rescale, strict=True)
     ]
     alpha = np.where(valid, np.uint8(255), np.uint8(0))
     seen = [np.where(valid, channel, np.uint8(0)) for channel in channels]
@@ -99,6 +100,7 @@ def stretched(band: NDArray[Any], layer: Source, limits: Sequence[float]) -> NDA
     return shades
 
 
+@np.errstate(invalid="ignore", over="ignore")  # numbers that mean no data may be NaN, or close to the largest
 def _shades(physical: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
     shades: NDArray[np.uint8] = np.clip((physical - low) / (high - low) * 255 + 0.5, 0, 255).astype(np.uint8)
     return shades

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from kartotek import grids, sampling
 from kartotek.grids import Grid
-from pixels.blocks import Blocks
+from kartotek.nodata import held, present
+from pixels.blocks import Blocks, Directory
+
+Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Numbers, and where they are data; (rows, columns) both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,38 +27,55 @@ class Source:
     scale: float
     offset: float
     classes: bool
+    band: int = 0
+    """Which of the file's bands, from 0 on."""
 
 
-def read(blocks: Blocks, source: Source, target: Grid) -> NDArray[Any]:
-    """A layer's numbers on a target grid, (rows, columns) of its first band; nodata (or 0) where it has none.
+def read(blocks: Blocks, source: Source, target: Grid) -> Pixels:
+    """A layer's pixels on a target grid.
 
     Bilinear for measurements and nearest for classes, from the coarsest level whose pixels are no larger than the
     target's. Where the target's pixels are the level's own they are copied.
     """
-    fill = 0 if source.nodata is None else source.nodata
     file = blocks.directory(source.key)
     lattice = sampling.Lattice.between(target, source.grid)
     level = min(_level(lattice), len(file.levels) - 1)
     grid = source.grid.coarser(level)
-    height, width = grid.rows, grid.columns
-    if shift := _shift(target, grid):
-        return _copied(blocks, file, level, *shift, target, fill, (height, width))
-    columns, rows = lattice.expand(0, target.rows)
-    columns, rows = columns / 2**level, rows / 2**level
-    near = np.isfinite(columns) & np.isfinite(rows)
-    near &= (columns > -1) & (rows > -1) & (columns < width + 1) & (rows < height + 1)
-    if not near.any():
-        return np.full(target.shape, fill, file.data_type)
-    top, bottom = max(0, int(rows[near].min()) - 1), min(height, int(rows[near].max()) + 3)
-    left, right = max(0, int(columns[near].min()) - 1), min(width, int(columns[near].max()) + 3)
-    if top >= bottom or left >= right:
-        return np.full(target.shape, fill, file.data_type)
-    window = blocks.window(file, level, slice(top, bottom), slice(left, right))[0]
-    # Places that PROJ can't transform must not become numbers.
-    columns, rows = np.where(near, columns - left, -9.0), np.where(near, rows - top, -9.0)
-    if source.classes:
-        return sampling.nearest(window, columns, rows, fill=fill)
-    return sampling.bilinear(window, columns, rows, nodata=source.nodata, fill=fill)
+    image = _Image(blocks, file, level, source.band, grid, held(source.nodata, file.data_type))
+    shift = _shift(target, grid)
+    if shift is None:
+        numbers, inside = _resampled(image, lattice, classes=source.classes)
+    else:
+        numbers, inside = _copied(image, *shift, target)
+    valid = inside & present(numbers, image.nodata)
+    if numbers.dtype.kind == "f":
+        valid &= ~np.isnan(numbers)  # such a pixel can't be shown, whatever nodata is
+    return numbers, valid
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A band of a file at one of its levels."""
+
+    blocks: Blocks
+    file: Directory
+    level: int
+    band: int
+    grid: Grid
+    nodata: float | None
+
+    @property
+    def fill(self) -> float:
+        """What stands where there is no data."""
+        return 0 if self.nodata is None else self.nodata
+
+    def window(self, rows: slice, columns: slice) -> NDArray[Any]:
+        found: NDArray[Any] = self.blocks.window(self.file, self.level, rows, columns)[self.band]
+        return found
+
+    def blank(self, target: Grid) -> Pixels:
+        """The target without any data."""
+        return np.full(target.shape, self.fill, self.file.data_type), np.zeros(target.shape, np.bool_)
 
 
 def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
@@ -76,14 +97,35 @@ def _level(lattice: sampling.Lattice) -> int:
     return max(0, int(np.floor(np.log2(max(ratio, 1e-9)) + 1e-3)))
 
 
-def _copied(
-    blocks: Blocks, file: Any, level: int, row: int, column: int, target: Grid, fill: float, shape: tuple[int, int]
-) -> NDArray[Any]:
-    """Pixels taken over as they are, with fill where the file ends."""
-    result = np.full(target.shape, fill, file.data_type)
+def _copied(image: _Image, row: int, column: int, target: Grid) -> Pixels:
+    """Pixels taken over as they are, from a row and column of the image on."""
+    numbers, inside = image.blank(target)
     top, left = max(0, row), max(0, column)
-    bottom, right = min(shape[0], row + target.rows), min(shape[1], column + target.columns)
+    bottom, right = min(image.grid.rows, row + target.rows), min(image.grid.columns, column + target.columns)
     if top < bottom and left < right:
-        window = blocks.window(file, level, slice(top, bottom), slice(left, right))[0]
-        result[top - row : bottom - row, left - column : right - column] = window
-    return result
+        place = np.s_[top - row : bottom - row, left - column : right - column]
+        numbers[place] = image.window(slice(top, bottom), slice(left, right))
+        inside[place] = True
+    return numbers, inside
+
+
+def _resampled(image: _Image, lattice: sampling.Lattice, *, classes: bool) -> Pixels:
+    """Pixels computed where the target's centres fall in the image."""
+    height, width = image.grid.shape
+    columns, rows = lattice.expand(0, lattice.target.rows)
+    columns, rows = columns / 2**image.level, rows / 2**image.level
+    near = np.isfinite(columns) & np.isfinite(rows)
+    near &= (columns > -1) & (rows > -1) & (columns < width + 1) & (rows < height + 1)
+    if not near.any():
+        return image.blank(lattice.target)
+    top, bottom = max(0, int(rows[near].min()) - 1), min(height, int(rows[near].max()) + 3)
+    left, right = max(0, int(columns[near].min()) - 1), min(width, int(columns[near].max()) + 3)
+    if top >= bottom or left >= right:
+        return image.blank(lattice.target)
+    window = image.window(slice(top, bottom), slice(left, right))
+    # Places that PROJ can't transform must not become numbers.
+    columns, rows = np.where(near, columns - left, -9.0), np.where(near, rows - top, -9.0)
+    inside = sampling.inside(window.shape, columns, rows)
+    if classes:
+        return sampling.nearest(window, columns, rows, fill=image.fill), inside
+    return sampling.bilinear(window, columns, rows, nodata=image.nodata, fill=image.fill), inside

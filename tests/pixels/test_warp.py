@@ -1,5 +1,7 @@
 """Layers of all kinds, written by our own writer, on the grids of tiles."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import rasterio
@@ -17,12 +19,15 @@ from pixels.blocks import Blocks
 TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
 """Of 10 m pixels."""
 
+BETWEEN = dataclasses.replace(TILE, left=TILE.left + 3.3, top=TILE.top - 1.2)
+"""Its pixels lie between those of 10 m."""
+
 
 @pytest.fixture
 def layer(tmp_path):
     """Writes pixels as a COG into a storage; gives (blocks, source, path)."""
 
-    def write(pixels, place, *, nodata=0, classes=False):
+    def write(pixels, place, *, nodata=0, classes=False, around=None):
         kind = LayerType(
             name="x",
             kind=Kind.CLASSES if classes else Kind.MEASUREMENT,
@@ -32,7 +37,7 @@ def layer(tmp_path):
             nodata=nodata,
         )
         place = grids.padded(place)
-        whole = np.full(place.shape, 0 if nodata is None else nodata, pixels.dtype)
+        whole = np.full(place.shape, (nodata or 0) if around is None else around, pixels.dtype)
         whole[: pixels.shape[0], : pixels.shape[1]] = pixels
         levels = cog.pyramid(whole[None], kind, depth=grids.levels(place.columns, place.rows))
         path = tmp_path / "x.tif"
@@ -71,10 +76,61 @@ def test_pixels_are_copied_only_where_they_coincide_both_ways(layer, crs, east, 
     place = Grid(crs=crs, left=TILE.left + 300 + east, top=TILE.top - 200 - south, resolution=10, columns=600, rows=300)
     pixels = ground(300, 600)
     blocks, source, path = layer(pixels, place)
-    found = warp.read(blocks, source, TILE)
+    found, valid = warp.read(blocks, source, TILE)
+    assert np.array_equal(valid, found > 0)
     if east == south == 0:
         assert np.array_equal(found[20:320, 30:], pixels[:, : 512 - 30])
     wanted = by_gdal(path, TILE)
     # To GDAL zone 33 lies 0.1 mm off: where a centre falls on an edge, it takes the other pixel to hold it.
     both = (found > 0) & (wanted > 0)
     assert both.sum() > 100_000 and np.abs(found[both].astype(int) - wanted[both]).max() <= 1
+
+
+@pytest.mark.parametrize("target", [TILE, BETWEEN], ids=["copied", "resampled"])
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("float32", np.nan), ("float32", -9999.0), ("float32", None), ("float64", np.nan), ("int16", -32_768),
+     ("uint8", 255), ("int32", -2_147_483_648), ("float32", 9.969209968386869e36)],
+)  # fmt: skip
+def test_data_is_told_from_nodata_of_any_kind(layer, target, dtype, nodata):
+    """Floats that name no nodata have NaN for it."""
+    means_none = np.nan if nodata is None else nodata
+    pixels = ground(300, 600).astype(dtype)
+    pixels[pixels == means_none] = 1
+    pixels[ground(300, 600) == 0] = means_none
+    place = Grid(crs=NATIONAL, left=TILE.left + 300, top=TILE.top - 200, resolution=10, columns=600, rows=300)
+    blocks, source, path = layer(pixels, place, nodata=nodata, around=means_none)
+    found, valid = warp.read(blocks, source, target)
+    wanted = by_gdal(path, target, nodata=means_none)
+    assert np.array_equal(valid, ~np.isnan(wanted) if np.isnan(means_none) else wanted != means_none)
+    assert np.abs(found[valid].astype(float) - wanted[valid]).max() <= 1 and valid.sum() > 100_000
+
+
+@pytest.mark.parametrize("target", [TILE, BETWEEN], ids=["copied", "resampled"])
+@pytest.mark.parametrize("nodata", [None, -9999, 0.5, np.nan, 256])
+def test_a_layer_in_which_all_is_data_has_none_beyond_its_edge(layer, target, nodata):
+    """Where nodata is left out, and where it is a number that its pixels can't have."""
+    place = Grid(crs=NATIONAL, left=TILE.left + 300, top=TILE.top - 200, resolution=10, columns=608, rows=304)
+    blocks, source, _ = layer(np.zeros((304, 608), np.uint8), place, nodata=None)
+    found, valid = warp.read(blocks, dataclasses.replace(source, nodata=nodata), target)
+    assert not found.any()
+    down, right = (target.top - place.top) / 10, (place.left - target.left) / 10
+    rows, columns = slice(round(down), round(down) + 304), slice(round(right), None)
+    assert valid[rows, columns].all() and valid.sum() == valid[rows, columns].size
+
+
+def test_a_picture_of_floats_is_transparent_where_they_are_not_numbers(layer):
+    pixels = np.linspace(0, 1, 512 * 512, dtype=np.float32).reshape(512, 512)
+    pixels[100:200, 100:200] = np.nan
+    blocks, source, _ = layer(pixels, TILE, nodata=np.nan)
+    found = render.rgba(blocks, render.Picture((source,) * 3, ((0, 1),) * 3), TILE)
+    assert np.array_equal(found[..., 3] == 0, np.isnan(pixels)) and not found[100:200, 100:200].any()
+    seen = ~np.isnan(pixels)
+    assert np.array_equal(found[..., 0][seen], np.floor(pixels[seen] * 255 + 0.5))
+
+
+def test_nodata_is_read_as_stac_writes_it():
+    asset = {"href": "storage:///x.tif", "proj:code": NATIONAL, "proj:shape": [4, 4], "proj:transform": TILE.transform}
+    assert np.isnan(render.source({**asset, "bands": [{"nodata": "nan"}]}).nodata)
+    assert render.source({**asset, "bands": [{"nodata": -9999}]}).nodata == -9999
+    assert render.source({**asset, "bands": [{}]}).nodata is None

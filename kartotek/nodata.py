@@ -1,0 +1,50 @@
+"""Numbers that mean "no data": one of a band's numbers, or NaN; or none, where each pixel has data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def read(value: object) -> float | None:
+    """Nodata as STAC's JSON has it: a number, null, or one of the words for what JSON has no number for.
+
+    >>> read(0), read(None), read("nan"), read("-inf")
+    (0, None, nan, -inf)
+
+    Raises ValueError where it is anything else.
+    """
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    if value in ("nan", "inf", "-inf"):
+        return float(str(value))
+    raise ValueError(f'nodata is {value!r}, no number and none of "nan", "inf" and "-inf"')
+
+
+def held(nodata: float | None, data_type: np.dtype[Any]) -> float | None:
+    """Nodata as pixels of a type can have it: None where they can't, and NaN where floats have no other.
+
+    >>> held(-9999, np.dtype("uint8")), held(None, np.dtype("float32")), held(255, np.dtype("uint8"))
+    (None, nan, 255)
+    """
+    if data_type.kind == "f":
+        return math.nan if nodata is None else nodata
+    if nodata is None or not math.isfinite(nodata):
+        return None
+    limits = np.iinfo(data_type)
+    return nodata if nodata == int(nodata) and limits.min <= nodata <= limits.max else None
+
+
+def present(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Where there is data.
+
+    >>> present(np.array([0, 1]), 0), present(np.array([np.nan, 1]), np.nan), present(np.array([0, 1]), None)
+    (array([False,  True]), array([False,  True]), array([ True,  True]))
+    """
+    if nodata is None:
+        return np.ones(values.shape, np.bool_)
+    found: NDArray[np.bool_] = ~np.isnan(values) if math.isnan(nodata) else values != nodata
+    return found
