@@ -18,8 +18,6 @@ from kartotek.errors import NotFound
 from pixels import encode, render
 from pixels.blocks import Blocks
 
-DEFAULT = "true-colour"
-
 
 def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
     """The routes of tiles."""
@@ -27,7 +25,7 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
 
     @made.get(
         "/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png",
-        summary="A tile of an item in true colour",
+        summary="A tile of an item: in true colour, else as its collection's first render shows it",
         response_class=Response,
         responses={200: {"content": {"image/png": {}}, "description": "256 or 512 pixels, transparent without data"}},
     )
@@ -42,12 +40,12 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
     ) -> Response:
         reader = caller.reader(request)
         content = catalog.item(reader, collection, item)
-        kind = catalog.collection(reader, collection)
+        described = orjson.loads(catalog.collection(reader, collection))
         matrix_set = grids.tile_matrix_sets().get(tms)
         if matrix_set is None:
             raise NotFound(f"no tile matrix set {tms!r}; there are: {', '.join(grids.tile_matrix_sets())}")
         target = render.tile_grid(matrix_set, z, x, y)
-        shown = render.picture(orjson.loads(content), orjson.loads(kind), DEFAULT)
+        shown = render.picture(orjson.loads(content), described, render.usual(described))
         # The picture is a function of the files (their keys carry hashes), of how they are shown, and of the place.
         tag = hashlib.sha256(repr((shown, target)).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}

@@ -9,15 +9,21 @@ import orjson
 import pyproj
 import pytest
 import rasterio
+from fastapi.testclient import TestClient
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from api.app import create_app
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
+from catalog.store import Catalog
+from converters import cog
 from kartotek import grids
-from kartotek.storage import MARKER
+from kartotek.product import Kind, Layer, LayerType
+from kartotek.settings import Settings
+from kartotek.storage import MARKER, FolderStorage
 from pixels import render
 from pixels.blocks import Blocks
 
@@ -370,3 +376,69 @@ def test_tiles_of_the_native_set_lie_on_the_blocks_of_all_files(items):
             step = max(20_480, 512 * metres)
             assert left % step == top % step == 0
             assert (7_864_320 - top) % step == 0
+
+
+# Other sensors: what their collections and items say, and what they leave out
+
+
+@pytest.fixture(scope="module")
+def radar(published, tmp_path_factory, make_item, make_collection):
+    """Gives a client on one item, of one layer of floats, of a collection with what is given; and the item's tile."""
+    folder = tmp_path_factory.mktemp("radar")
+    grid = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
+    kind = LayerType(
+        name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="float32", nodata=math.nan, unit="dB"
+    )
+    pixels = np.linspace(-25, 5, 512 * 512, dtype=np.float32).reshape(1, 512, 512)
+    pixels[0, :100] = np.nan
+    cog.write(folder / "vv.tif", [pixels], grid, Layer(type=kind, file="", href="", grid=grid))
+    asset = {
+        "href": f"{MARKER}vv.tif",
+        "proj:code": grid.crs,
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform),
+        "bands": [{"name": "VV", "data_type": "float32", "nodata": "nan"}],
+    }
+    made = []
+
+    def client(*, without=(), **collection):
+        catalog = Catalog(f"sqlite:///{folder / str(len(made))}.db")
+        made.append(catalog)
+        catalog.migrate()
+        assets = {"VV": {name: value for name, value in asset.items() if name not in without}}
+        catalog.publish(make_item(assets=assets), collection=make_collection(**collection))
+        app = create_app(Settings(url="http://catalog.test"), catalog, FolderStorage(folder))
+        return TestClient(app).get("/tiles/generated/item/SWEREF99TM10/8/117/227.png")
+
+    yield client, pixels[0]
+    for catalog in made:
+        catalog.close()
+
+
+def test_one_layer_of_another_sensor_is_shown_in_grey_by_its_first_render(radar):
+    client, pixels = radar
+    answer = client(renders={"vv": {"assets": ["VV"], "rescale": [[-25, 5]]}, "other": {"assets": ["VH"]}})
+    assert answer.status_code == 200, answer.text
+    found = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert not found[:100].any() and (found[100:, :, 3] == 255).all()
+    wanted = (pixels[100:] + 25) / 30 * 255
+    assert np.abs(found[100:, :, :3] - wanted[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("collection", "without"),
+    [
+        ({}, ()),
+        ({"renders": {}}, ()),
+        ({"renders": {"vh": {"assets": ["VH"], "rescale": [[0, 1]]}}}, ()),
+        ({"renders": {"vv": {"assets": ["VV"]}}}, ()),
+        ({"renders": {"vv": {}}}, ()),
+        ({"renders": {"vv": None}}, ()),
+        *(({"renders": {"vv": {"assets": ["VV"], "rescale": [[0, 1]]}}}, (name,))
+          for name in ("proj:code", "proj:shape", "proj:transform")),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_shown_is_not_found_and_the_reason_told(radar, collection, without):
+    answer = radar[0](without=without, **collection)
+    assert answer.status_code == 404 and answer.headers["content-type"] == "application/problem+json"
+    assert "generated" in answer.json()["detail"]
