@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from morecantile import TileMatrixSet
+from morecantile import Tile, TileMatrixSet
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
@@ -117,14 +117,12 @@ def tile_grid(tms: TileMatrixSet, z: int, x: int, y: int) -> Grid:
     matrix = matrices.get(z)
     if matrix is None or not (0 <= x < matrix.matrixWidth and 0 <= y < matrix.matrixHeight):
         raise NotFound(f"no tile {z}/{x}/{y} in {tms.id}")
-    first, second = matrix.pointOfOrigin
-    # The documents of EPSG:3006 give northing first, as its axes are ordered.
-    left, top = (second, first) if tms._invert_axis else (first, second)
-    code = tms.crs.to_epsg()
+    # Easting first, also where the document of the set gives its origin as EPSG:3006 orders its axes.
+    bounds = tms.xy_bounds(Tile(x, y, z))
     return Grid(
-        crs=f"EPSG:{code}",
-        left=left + x * matrix.tileWidth * matrix.cellSize,
-        top=top - y * matrix.tileHeight * matrix.cellSize,
+        crs=f"EPSG:{tms.crs.to_epsg()}",
+        left=bounds.left,
+        top=bounds.top,
         resolution=matrix.cellSize,
         columns=matrix.tileWidth,
         rows=matrix.tileHeight,
