@@ -46,8 +46,9 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
             raise NotFound(f"no tile matrix set {tms!r}; there are: {', '.join(grids.tile_matrix_sets())}")
         target = render.tile_grid(matrix_set, z, x, y)
         shown = render.picture(orjson.loads(content), described, render.usual(described))
-        # The picture is a function of the files (their keys carry hashes), of how they are shown, and of the place.
-        tag = hashlib.sha256(repr((shown, target)).encode()).hexdigest()[:32]
+        # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
+        # our own code.
+        tag = hashlib.sha256(repr((render.VERSION, shown, target)).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)

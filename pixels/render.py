@@ -20,6 +20,9 @@ from pixels import warp
 from pixels.blocks import Blocks
 from pixels.warp import Source
 
+VERSION = "1"
+"""Of pictures; it changes when the same files would be shown by other pixels, so that nobody keeps the old ones."""
+
 FIRST_CHOICE = "true-colour"
 """The render that is shown where a collection has it and none is asked for."""
 

@@ -339,6 +339,16 @@ def test_who_has_the_tile_need_not_fetch_it_again(client, items):
         assert client.get(other, headers={"If-None-Match": tag}).status_code == 200
 
 
+def test_who_has_the_tile_of_an_older_version_fetches_the_new_one(client, items, monkeypatch):
+    item = items["33VXG"]
+    path = address(item, "WebMercatorQuad", 12, *middle(item, "WebMercatorQuad", 12))
+    with monkeypatch.context() as older:
+        older.setattr(render, "VERSION", "0")
+        tag = client.get(path).headers["etag"]
+        assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
 @cache
 def matrix_sets():
     return grids.tile_matrix_sets()

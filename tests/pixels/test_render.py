@@ -1,5 +1,8 @@
 """What STAC says of items and collections of any sensor, and the pictures that are made of it."""
 
+import dataclasses
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -156,3 +159,21 @@ def test_bands_scale_offset_and_nodata_may_be_left_out():
 def test_classes_are_known_wherever_stac_lets_them_stand():
     assert render.source({**ASSET, "classification:classes": []}).classes
     assert render.source({**ASSET, "bands": [{"classification:classes": []}]}).classes
+
+
+PICTURES = {"1": "e0464e10aa280dfa"}
+"""Version → the hash of two pictures' pixels."""
+
+
+def test_other_pixels_are_another_version(stored):
+    """Whoever changes how files are shown changes `render.VERSION` too, and adds the hash here."""
+    rng = np.random.default_rng(1)
+    assets = {name: stored(name, rng.integers(0, 5000, (1, 512, 512), np.uint16), nodata=0) for name in ("a", "b", "c")}
+    shown = {"assets": ["a", "b", "c"], "rescale": [[0, 4000]]}
+    # Copied, and between pixels; not in another CRS, whose last digits are PROJ's.
+    places = [TILE, dataclasses.replace(TILE, left=TILE.left + 3.3, resolution=7)]
+    pictures = [drawn(stored, assets, shown, place) for place in places]
+    assert all(picture.any() for picture in pictures)
+    assert (
+        hashlib.sha256(b"".join(picture.tobytes() for picture in pictures)).hexdigest()[:16] == PICTURES[render.VERSION]
+    )
