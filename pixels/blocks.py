@@ -22,8 +22,11 @@ from kartotek.grids import BLOCK
 from kartotek.storage import Storage
 
 _HEAD = 32_768
-"""Bytes read for a file's directory; ours have less than 10 kB."""
-_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d"}
+"""Bytes read for a file's directory at first; those of a full granule have less than 10 kB."""
+_LONGEST = 4 << 20
+"""Bytes that a directory may take; one of a file of 4 GiB takes less, unless its blocks are of a few hundred bytes."""
+_TYPES = {3: "H", 4: "I"}
+"""What numbers of a tag are; none of the other types is read."""
 _READERS = 8
 
 
@@ -68,10 +71,25 @@ class Blocks:
         with self._lock:
             found = self._directories.get(key)
         if found is None:
-            found = parse(key, self._storage.read(key, 0, _HEAD))
+            found = self._parsed(key)
             with self._lock:
                 self._directories[key] = found
         return found
+
+    def _parsed(self, key: str) -> Directory:
+        """A file's directory, from as much of its head as it takes: eight bytes for each block."""
+        head = self._storage.read(key, 0, _HEAD)
+        while True:
+            try:
+                return parse(key, head)
+            except _Short as error:
+                if error.needed > _LONGEST:
+                    raise
+                # At least twice as much, so that a directory for each level is not a read for each.
+                more = self._storage.read(key, len(head), max(len(head), error.needed - len(head)))
+                if not more:
+                    raise
+                head += more
 
     def window(self, file: Directory, level: int, rows: slice, columns: slice) -> NDArray[Any]:
         """Pixels of a level, (samples, rows, columns); the window must lie inside the level."""
@@ -128,6 +146,14 @@ def decode(packed: bytes, file: Directory) -> NDArray[Any]:
     return np.moveaxis(block, -1, 0)
 
 
+class _Short(BadFile):
+    """A file of whose directory more is needed than was read."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 def parse(key: str, head: bytes) -> Directory:
     """The directory in a file's first bytes (TIFF 6.0). Raises BadFile where `converters.cog` did not write it."""
     if head[:4] != b"II*\0" or len(head) < 8:
@@ -137,7 +163,7 @@ def parse(key: str, head: bytes) -> Directory:
     (position,) = struct.unpack_from("<I", head, 4)
     while position:
         try:
-            tags, following = _directory(head, position)
+            tags, following = _directory(key, head, position)
             if 0 < following <= position:
                 raise BadFile(f"{key}: its directories lead back to themselves")
             position = following
@@ -153,17 +179,25 @@ def parse(key: str, head: bytes) -> Directory:
     return Directory(key, tuple(levels), data_type, samples)
 
 
-def _directory(head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:
+def _directory(key: str, head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:
     """The numeric tags of a directory, and where the next directory stands (0: nowhere)."""
-    (count,) = struct.unpack_from("<H", head, position)
+    (count,) = _unpacked(key, head, "<H", position)
     tags: dict[int, tuple[int, ...]] = {}
     for number in range(count):
         entry = position + 2 + 12 * number
-        code, kind, values = struct.unpack_from("<HHI", head, entry)
+        code, kind, values = _unpacked(key, head, "<HHI", entry)
         if kind not in (3, 4):
             continue
         size = values * struct.calcsize(_TYPES[kind])
-        where = entry + 8 if size <= 4 else struct.unpack_from("<I", head, entry + 8)[0]
-        tags[code] = struct.unpack_from(f"<{values}{_TYPES[kind]}", head, where)
-    (following,) = struct.unpack_from("<I", head, position + 2 + 12 * count)
+        where = entry + 8 if size <= 4 else _unpacked(key, head, "<I", entry + 8)[0]
+        tags[code] = _unpacked(key, head, f"<{values}{_TYPES[kind]}", where)
+    (following,) = _unpacked(key, head, "<I", position + 2 + 12 * count)
     return tags, following
+
+
+def _unpacked(key: str, head: bytes, form: str, position: int) -> tuple[int, ...]:
+    """Numbers at a position in the head. Raises _Short where it ends before them."""
+    end = position + struct.calcsize(form)
+    if end > len(head):
+        raise _Short(f"{key}: its directory goes on to byte {end}, but {len(head)} were read", end)
+    return struct.unpack_from(form, head, position)

@@ -14,8 +14,11 @@ from rasterio.windows import Window
 
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
+from converters import cog
 from kartotek.errors import BadFile, NotStored
-from kartotek.grids import BLOCK
+from kartotek.grids import BLOCK, Grid
+from kartotek.grids import levels as levels_of
+from kartotek.product import Kind, Layer, LayerType
 from kartotek.storage import MARKER, FolderStorage
 from pixels.blocks import Blocks, parse
 
@@ -197,6 +200,52 @@ def test_a_foreign_file_is_refused_by_name(tmp_path, profile):
 def test_what_is_hardly_a_file_is_refused(content):
     with pytest.raises(BadFile, match="some key"):
         parse("some key", content)
+
+
+def flat(folder, blocks):
+    """A COG of as many blocks in each direction, each level of a number of its own; gives the levels."""
+    grid = Grid(crs="EPSG:3006", left=0, top=7_000_000, resolution=10, columns=BLOCK * blocks, rows=BLOCK * blocks)
+    kind = LayerType(
+        name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="uint8", nodata=None, unit="dB"
+    )
+    levels = [
+        np.broadcast_to(np.uint8(level + 1), (1, grid.rows >> level, grid.columns >> level))
+        for level in range(levels_of(grid.columns, grid.rows) + 1)
+    ]
+    cog.write(folder / "flat.tif", levels, grid, Layer(type=kind, file="", href="", grid=grid))
+    return levels
+
+
+def test_a_directory_of_any_length_is_read(tmp_path):
+    """A scene of Sentinel-1 at 10 m has more than 4000 blocks, and as many offsets and sizes."""
+    pixels = flat(tmp_path, 60)
+    storage = Counted(tmp_path)
+    file = Blocks(storage, memory=0).directory("flat.tif")
+    assert min(file.levels[0].offsets) > 32_768 and storage.reads <= 3
+    assert [(image.rows, image.columns) for image in file.levels] == [level.shape[1:] for level in pixels]
+    for level, image in enumerate(file.levels):
+        last = image.rows - 1, image.columns - 1
+        for row, column in ((0, 0), last):
+            found = Blocks(storage, memory=0).window(file, level, slice(row, row + 1), slice(column, column + 1))
+            assert found.tolist() == [[[level + 1]]]
+
+
+def test_a_file_that_ends_in_its_directory_is_refused(tmp_path):
+    flat(tmp_path, 60)
+    content = (tmp_path / "flat.tif").read_bytes()
+    storage = Counted(tmp_path)
+    for length in (100, 32_768, 36_000):
+        (tmp_path / "cut.tif").write_bytes(content[:length])
+        with pytest.raises(BadFile, match=r"cut\.tif"):
+            Blocks(storage, memory=0).directory("cut.tif")
+
+
+def test_no_more_is_read_of_a_file_whose_directory_would_be_huge(tmp_path):
+    (tmp_path / "far.tif").write_bytes(struct.pack("<2sHI", b"II", 42, 1 << 31) + b" " * 100_000)
+    storage = Counted(tmp_path)
+    with pytest.raises(BadFile, match=r"far\.tif"):
+        Blocks(storage, memory=0).directory("far.tif")
+    assert storage.reads == 1
 
 
 def test_a_directory_that_leads_back_to_itself_is_refused(storage, keys):
