@@ -20,6 +20,10 @@ STEP = 16
 """Pixels between exactly transformed control points. Between UTM zones the coordinates bend by less than 1e-4 pixels
 over that distance at 10 m, so that interpolating them moves no value by a digital number."""
 
+EDGE = 1e-9
+"""Pixels by which a place may lie before an edge and yet belong to the pixel behind it, as in GDAL: the last digit of a
+coordinate must not decide where centres fall on edges, as those of 4 m pixels do among pixels of 10 m."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
@@ -125,7 +129,8 @@ def bilinear(
 def inside(shape: tuple[int, ...], columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Where a raster has a pixel that holds the place."""
     with np.errstate(invalid="ignore"):
-        return (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
+        within = (columns >= -EDGE) & (columns < shape[1] - EDGE)
+        return within & (rows >= -EDGE) & (rows < shape[0] - EDGE)
 
 
 def _holders(
@@ -133,4 +138,5 @@ def _holders(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
     """Row and column of the pixel that holds each place, and whether there is one."""
     held = inside(shape, columns, rows)
-    return np.where(held, rows, 0).astype(np.int32), np.where(held, columns, 0).astype(np.int32), held
+    i, j = (np.where(held, places + EDGE, 0).astype(np.int32) for places in (rows, columns))
+    return i, j, held

@@ -150,6 +150,19 @@ def test_nearest_takes_the_pixel_that_holds_the_place():
     assert np.array_equal(found[inside], source[rows[inside].astype(int), columns[inside].astype(int)])
 
 
+def test_a_place_on_an_edge_belongs_to_the_pixel_behind_it_whatever_the_last_digit():
+    source = np.arange(1, 13, dtype=np.uint8).reshape(3, 4)
+    places = np.array([[0.0, 1.0, 2.0, 3.0, 4.0]])
+    for hair in (0, 1e-10, -1e-10):
+        for rows, first in ((0.5, 1), (1 + hair, 5)):
+            rows = np.full_like(places, rows)
+            wanted = [[first, first + 1, first + 2, first + 3, 0]]
+            assert sampling.nearest(source, places + hair, rows, fill=0).tolist() == wanted
+            assert sampling.inside(source.shape, places + hair, rows).tolist() == [[True] * 4 + [False]]
+            found = sampling.bilinear(source, places + hair, rows, nodata=99, fill=0)
+            assert (found > 0).tolist() == [[True] * 4 + [False]]
+
+
 def test_no_new_value_comes_of_classes():
     source = np.random.default_rng(3).choice(np.array([0, 4, 9], np.uint8), (50, 50))
     target_columns, target_rows = np.meshgrid(np.linspace(0, 50, 333), np.linspace(0, 50, 222))

@@ -134,3 +134,27 @@ def test_nodata_is_read_as_stac_writes_it():
     assert np.isnan(render.source({**asset, "bands": [{"nodata": "nan"}]}).nodata)
     assert render.source({**asset, "bands": [{"nodata": -9999}]}).nodata == -9999
     assert render.source({**asset, "bands": [{}]}).nodata is None
+
+
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize(
+    ("tms", "z", "resolution"),
+    [("SWEREF99TM", 10, 10), ("SWEREF99TM", 9, 10), ("SWEREF99TM", 8, 10), ("SWEREF99TM", 12, 10),
+     ("SWEREF99TM", 9, 20), ("SWEREF99TM", 7, 20), ("SWEREF99TM10", 6, 60), ("SWEREF99TM10", 8, 60)],
+)  # fmt: skip
+def test_a_centre_on_an_edge_belongs_to_the_pixel_behind_it(layer, tms, z, resolution, classes):
+    """As in GDAL, for each of them: a tenth of the centres of 4 m pixels fall on edges of 10 m pixels."""
+    left, top = (583_680, 6_727_680) if resolution == 60 else (593_920, 6_717_440)
+    place = Grid(crs=NATIONAL, left=left, top=top, resolution=resolution, columns=1500, rows=1400)
+    pixels = ground(1400, 1500) % 200 if classes else ground(1400, 1500)
+    blocks, source, path = layer(pixels.astype(np.uint16), place, classes=classes)
+    matrices = grids.tile_matrix_sets()[tms]
+    world = render.tile_grid(matrices, z, 0, 0)
+    side = world.resolution * world.columns
+    x, y = (left + 700 * resolution - world.left) // side, (world.top - top + 700 * resolution) // side
+    target = render.tile_grid(matrices, z, int(x), int(y))
+    level = max(0, int(np.log2(target.resolution / resolution)))
+    found, valid = warp.read(blocks, source, target)
+    wanted = by_gdal(path, target, classes=classes, level=level)
+    assert np.array_equal(valid, wanted > 0) and valid.any()
+    assert np.abs(found.astype(int) - wanted).max() <= (0 if classes else 1)
