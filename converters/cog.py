@@ -25,7 +25,7 @@ from rasterio.errors import RasterioError
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
-from kartotek.nodata import present
+from kartotek.nodata import keep_apart, present
 from kartotek.product import Kind, Layer, LayerType
 
 LEVEL = 1
@@ -90,7 +90,9 @@ def _means(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDA
         some = np.maximum(counts, 1)
         # Whole numbers stay whole, so that halves are rounded up without exception.
         mean = (2 * sums + some) // (2 * some) if whole else sums / some
-        yield np.where(counts > 0, mean, fill).astype(band.dtype)
+        found = np.where(counts > 0, mean, fill).astype(band.dtype)
+        keep_apart(found, nodata, counts > 0)
+        yield found
 
 
 def _modes(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDArray[Any]]:

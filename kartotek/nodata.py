@@ -48,3 +48,17 @@ def present(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
         return np.ones(values.shape, np.bool_)
     found: NDArray[np.bool_] = ~np.isnan(values) if math.isnan(nodata) else values != nodata
     return found
+
+
+def keep_apart(values: NDArray[Any], nodata: float | None, data: NDArray[np.bool_]) -> None:
+    """Change computed values that came out as nodata by chance to the next number above it; `data` says where they are.
+
+    Between -1 and 1 lies 0; a mean never comes out as the lowest or the highest number of whole ones.
+    """
+    if nodata is None or not math.isfinite(nodata):
+        return
+    whole = values.dtype.kind != "f"
+    if whole and not np.iinfo(values.dtype).min < nodata < np.iinfo(values.dtype).max:
+        return
+    struck = data & (values == nodata)
+    values[struck] = nodata + 1 if whole else np.nextafter(values.dtype.type(nodata), values.dtype.type(np.inf))

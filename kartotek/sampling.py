@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kartotek import grids
 from kartotek.grids import Grid
-from kartotek.nodata import present
+from kartotek.nodata import keep_apart, present
 
 STEP = 16
 """Pixels between exactly transformed control points. Between UTM zones the coordinates bend by less than 1e-4 pixels
@@ -93,17 +93,21 @@ def bilinear(
 ) -> NDArray[Any]:
     """Values between the four nearest pixel centres, of the source's type; `fill` where the holder has no data.
 
-    Pixels that are `nodata` or lie outside weigh nothing, and the weights of the others are raised to sum to one.
+    Pixels that are `nodata` or lie outside weigh nothing, and the weights of the others are raised to sum to one. A
+    value that comes out as `nodata` by chance becomes the next number.
     """
     height, width = source.shape
     i, j, held = _holders(source.shape, columns, rows)
     usable = held if nodata is None else held & present(source[i, j], nodata)
     x, y = columns - 0.5, rows - 0.5
     left, upper = np.floor(x), np.floor(y)
-    across, down = (x - left).astype(np.float32), (y - upper).astype(np.float32)
+    # 32 bits hold all the digits of 16 bits, at half the memory; not those of wider numbers.
+    narrow = source.dtype.itemsize <= 2 or source.dtype == np.float32
+    kind: type[np.floating[Any]] = np.float32 if narrow else np.float64
+    across, down = (x - left).astype(kind), (y - upper).astype(kind)
     left, upper = left.astype(np.int32), upper.astype(np.int32)
-    total = np.zeros(columns.shape, np.float32)
-    weights = np.zeros(columns.shape, np.float32)
+    total = np.zeros(columns.shape, kind)
+    weights = np.zeros(columns.shape, kind)
     flat = source.reshape(-1)
     for dy, weight_y in ((0, 1 - down), (1, down)):
         for dx, weight_x in ((0, 1 - across), (1, across)):
@@ -118,10 +122,11 @@ def bilinear(
                     value[missing] = 0  # NaN or infinity times no weight would be NaN
             total += weight * value
             weights += weight
-    total /= np.maximum(weights, np.float32(1e-6))
+    total /= np.maximum(weights, kind(1e-6))
     if np.issubdtype(source.dtype, np.integer):
-        total = np.floor(total + np.float32(0.5))
+        total = np.floor(total + kind(0.5))
     found = total.astype(source.dtype)
+    keep_apart(found, nodata, usable)
     found[~usable] = fill
     return found
 

@@ -311,6 +311,16 @@ def test_the_value_of_a_pixel_in_an_overview_never_becomes_nodata_by_rounding():
     assert cog.pyramid(band[None], kind, depth=1)[1].tolist() == [[[254]]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "values"), [("int16", 0, (-1, 1)), ("float32", 0.0, (-1, 1)), ("uint8", 100, (99, 101))]
+)
+def test_the_mean_of_data_in_an_overview_never_becomes_nodata_by_chance(dtype, nodata, values):
+    band = np.array([values * 2, values * 2], dtype)
+    band[:, 2:] = nodata
+    found = cog.pyramid(band[None], layer(dtype=dtype, nodata=nodata).type, depth=1)[1][0, 0]
+    assert found[0] != nodata and abs(found[0] - nodata) <= 1 and found[1] == nodata
+
+
 # The same bytes
 
 

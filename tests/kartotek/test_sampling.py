@@ -124,6 +124,8 @@ def test_bilinear_weighs_the_valid_ones_of_the_four_nearest_centres(dtype, nodat
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
     else:
         rounded = np.floor(wanted + 0.5)
+        if nodata is not None:
+            rounded[rounded == nodata] += 1  # by chance: what has no data is 99
         # Values a hair from a half may fall either way in 32 bits.
         near_half = np.abs(wanted + 0.5 - np.round(wanted + 0.5)) < 1e-3
         assert np.array_equal(found[~near_half], rounded[~near_half])
@@ -201,3 +203,37 @@ def test_a_grid_on_the_other_side_of_the_earth_gets_no_data_and_no_warning():
         warnings.simplefilter("error")
         columns, rows = Lattice.between(target, source).expand(0, target.rows)
         assert not sampling.bilinear(np.ones((100, 100), np.uint16), columns, rows, nodata=0, fill=0).any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("int32", -(2**31) + 1, 2**31 - 1),
+        ("uint32", 1, 2**32 - 1),
+        ("float64", -1e9, 1e9),
+        ("int32", 2**31 - 9, 2**31 - 1),
+        ("float32", 1e30, 1e38),
+    ],
+)
+def test_wide_numbers_keep_their_digits(dtype, low, high):
+    """32 bits of a float hold no more than seven digits."""
+    rng = np.random.default_rng(7)
+    source = rng.uniform(low, high, (20, 30)).astype(dtype)
+    columns, rows = rng.uniform(0, 30, (40, 60)), rng.uniform(0, 20, (40, 60))
+    found = sampling.bilinear(source, columns, rows, nodata=0, fill=0)
+    wanted = np.vectorize(lambda column, row: float(by_hand(source, column, row, 0, 0)))(columns, rows)
+    np.testing.assert_allclose(found.astype(float), wanted, rtol=1e-6 if dtype == "float32" else 1e-13, atol=0.6)
+    centres = np.meshgrid(np.arange(30) + 0.5, np.arange(20) + 0.5)
+    assert np.array_equal(sampling.bilinear(source, *centres, nodata=0, fill=0), source)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "values"),
+    [("int16", 0, (-1, 1)), ("float32", 0.0, (-1, 1)), ("uint8", 100, (99, 101)), ("int32", -9999, (-10_000, -9998)),
+     ("float64", 0.5, (0, 1))],
+)  # fmt: skip
+def test_data_never_becomes_nodata_by_weighing(dtype, nodata, values):
+    """Between -1 and 1 lies 0, which may mean no data."""
+    source = np.array([values, values], dtype)
+    found = sampling.bilinear(source, np.array([[1.0]]), np.array([[1.0]]), nodata=nodata, fill=nodata)
+    assert found[0, 0] != nodata and abs(found[0, 0] - nodata) <= 1
