@@ -91,10 +91,13 @@ def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
 @np.errstate(invalid="ignore")  # places that PROJ can't reach are infinite
 def _level(lattice: sampling.Lattice) -> int:
     """The level whose pixels come nearest to the target's from below, as GDAL chooses overviews."""
-    across = np.hypot(np.diff(lattice.columns, axis=1), np.diff(lattice.rows, axis=1))
-    finite = across[np.isfinite(across)]
-    ratio = float(np.median(finite)) / sampling.STEP if finite.size else 1.0
-    return max(0, int(np.floor(np.log2(max(ratio, 1e-9)) + 1e-3)))
+    # Along both axes of the target: pixels of a file in degrees are not as wide as they are high.
+    ratios = []
+    for axis in (0, 1):
+        steps = np.hypot(np.diff(lattice.columns, axis=axis), np.diff(lattice.rows, axis=axis))
+        finite = steps[np.isfinite(steps)]
+        ratios.append(float(np.median(finite)) / sampling.STEP if finite.size else 1.0)
+    return max(0, int(np.floor(np.log2(max(min(ratios), 1e-9)) + 1e-3)))
 
 
 def _copied(image: _Image, row: int, column: int, target: Grid) -> Pixels:

@@ -158,3 +158,15 @@ def test_a_centre_on_an_edge_belongs_to_the_pixel_behind_it(layer, tms, z, resol
     wanted = by_gdal(path, target, classes=classes, level=level)
     assert np.array_equal(valid, wanted > 0) and valid.any()
     assert np.abs(found.astype(int) - wanted).max() <= (0 if classes else 1)
+
+
+def test_pixels_that_are_narrower_than_high_are_not_taken_from_too_coarse_a_level(layer):
+    """At 60 degrees north pixels of a file in degrees are half as wide as they are high."""
+    place = Grid(crs="EPSG:4326", left=16.8, top=60.45, resolution=9e-5, columns=2048, rows=1024)
+    blocks, source, path = layer(ground(1024, 2048), place)
+    target = Grid(crs=NATIONAL, left=602_000, top=6_700_000, resolution=13, columns=256, rows=256)
+    found, valid = warp.read(blocks, source, target)
+    wanted = by_gdal(path, target, level=0)
+    assert (valid == (wanted > 0)).mean() > 0.999 and valid.mean() > 0.9
+    both = valid & (wanted > 0)
+    assert (np.abs(found[both].astype(int) - wanted[both]) <= 1).mean() > 0.999
