@@ -6,7 +6,8 @@ A file's directory is read once; keys carry the hash of what lies under them, so
 from __future__ import annotations
 
 import struct
-from collections.abc import Hashable
+from array import array
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -25,6 +26,8 @@ _HEAD = 32_768
 """Bytes read for a file's directory at first; those of a full granule have less than 10 kB."""
 _LONGEST = 4 << 20
 """Bytes that a directory may take; one of a file of 4 GiB takes less, unless its blocks are of a few hundred bytes."""
+_DIRECTORIES = 64 << 20
+"""Bytes of memory for directories that are kept: some 5000 of bands of a full granule."""
 _TYPES = {3: "H", 4: "I"}
 """What numbers of a tag are; none of the other types is read."""
 _READERS = 8
@@ -36,8 +39,8 @@ class Level:
 
     columns: int
     rows: int
-    offsets: tuple[int, ...]
-    sizes: tuple[int, ...]
+    offsets: Sequence[int]
+    sizes: Sequence[int]
 
     @property
     def across(self) -> int:
@@ -54,6 +57,11 @@ class Directory:
     data_type: np.dtype[Any]
     samples: int
 
+    @property
+    def memory(self) -> int:
+        """Bytes that keeping it takes: four for each offset and each size."""
+        return 1000 + sum(4 * (len(level.offsets) + len(level.sizes)) for level in self.levels)
+
 
 class Blocks:
     """Reads blocks from a storage; safe to share between threads."""
@@ -62,7 +70,7 @@ class Blocks:
         """`memory` is the most that decoded blocks may take, in bytes."""
         self._storage = storage
         self._blocks: LRUCache[Hashable, NDArray[Any]] = LRUCache(memory, getsizeof=lambda block: block.nbytes)
-        self._directories: LRUCache[Hashable, Directory] = LRUCache(10_000)
+        self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=lambda file: file.memory)
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="blocks")
 
@@ -171,7 +179,7 @@ def parse(key: str, head: bytes) -> Directory:
                 raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE")
             samples = tags[277][0]
             data_type = np.dtype(f"<{'?uif'[tags[339][0]]}{tags[258][0] // 8}")
-            levels.append(Level(tags[256][0], tags[257][0], tags[324], tags[325]))
+            levels.append(Level(tags[256][0], tags[257][0], array("I", tags[324]), array("I", tags[325])))
         except (KeyError, struct.error, IndexError, TypeError) as error:
             raise BadFile(f"{key}: its directory is not one of kartotek's: {error!r}") from error
     if not levels:

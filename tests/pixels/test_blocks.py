@@ -2,6 +2,7 @@ import random
 import shutil
 import struct
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -228,6 +229,21 @@ def test_a_directory_of_any_length_is_read(tmp_path):
         for row, column in ((0, 0), last):
             found = Blocks(storage, memory=0).window(file, level, slice(row, row + 1), slice(column, column + 1))
             assert found.tolist() == [[[level + 1]]]
+
+
+def test_kept_directories_take_no_more_memory_than_is_set_aside(tmp_path):
+    """Of 10 000 files of a full granule they took a gigabyte, as whole numbers of Python."""
+    flat(tmp_path, 22)
+    content = (tmp_path / "flat.tif").read_bytes()[:32_768]
+    tracemalloc.start()
+    kept = [parse(f"{number}.tif", content) for number in range(50)]
+    taken = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    assert taken <= 1.2 * kept[0].memory < 12_000
+    blocks = Blocks(FolderStorage(tmp_path), memory=0)
+    (tmp_path / "head.tif").write_bytes(content)
+    assert blocks.directory("head.tif") is blocks.directory("head.tif")
+    assert blocks._directories.currsize == kept[0].memory and blocks._directories.maxsize <= 64 << 20
 
 
 def test_a_file_that_ends_in_its_directory_is_refused(tmp_path):
