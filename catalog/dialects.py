@@ -185,7 +185,7 @@ def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin`
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
-    connection.create_function("kartotek_intersects", 2, _touches, deterministic=True)
+    connection.create_function("kartotek_intersects", 2, _touching(), deterministic=True)
 
 
 def _begin(connection: Connection) -> None:
@@ -193,13 +193,15 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(kind)
 
 
-@lru_cache(maxsize=64)
-def _prepared(content: bytes) -> Geometry:
-    """The shape that is asked for, prepared once for the many footprints that it is compared with."""
-    shape = shapely.from_wkb(content)
-    shapely.prepare(shape)
-    return shape
+def _touching() -> Callable[[bytes, bytes], bool]:
+    """The exact test of one connection: whether a footprint touches the shape that is asked for."""
 
+    # Each connection has shapes of its own, since one thread at a time has it: GEOS completes a prepared shape at its
+    # first comparisons, while Shapely has let go of Python's lock, and two threads at that kill the process.
+    @lru_cache(maxsize=4)
+    def prepared(content: bytes) -> Geometry:
+        shape = shapely.from_wkb(content)
+        shapely.prepare(shape)
+        return shape
 
-def _touches(footprint: bytes, shape: bytes) -> bool:
-    return bool(shapely.intersects(_prepared(shape), shapely.from_wkb(footprint)))
+    return lambda footprint, shape: bool(shapely.intersects(prepared(shape), shapely.from_wkb(footprint)))

@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -188,6 +190,38 @@ def test_a_walk_neither_doubles_nor_skips_while_items_come_and_go(catalog, make_
     assert {name for name in seen if name not in set(whole)} <= {
         (collection, name) for collection in NAMES for name in came
     }
+
+
+SAME_SHAPE = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import numpy, shapely
+from catalog.access import PUBLIC
+from catalog.search import Search
+from catalog.store import Catalog
+catalog, together, chance = Catalog(sys.argv[1]), Barrier(8), numpy.random.default_rng(1)
+angles = numpy.linspace(0, 2 * numpy.pi, 10_000, endpoint=False)
+def search(place):
+    together.wait()
+    time.sleep(place * 0.001)  # while another is at its first comparison
+    return len(catalog.search(PUBLIC, Search(area=area, limit=100)).items)
+with ThreadPoolExecutor(8) as pool:
+    for number in range(20):
+        radius = 1 + 0.2 * chance.random(10_000)
+        area = shapely.Polygon(numpy.c_[17 + radius * numpy.cos(angles), 60 + radius * numpy.sin(angles)])
+        assert len(set(pool.map(search, range(8)))) == 1
+"""
+
+
+def test_equal_searches_at_once_do_no_harm(catalog, make_item, make_collection):
+    """In a process of its own, since it is the process that would end."""
+    for number in range(40):
+        place = shapely.box(16 + number * 0.03, 59.3, 16.5 + number * 0.03, 60.5)
+        catalog.publish(make_item(f"item-{number}", footprint=place), collection=make_collection())
+    command = [sys.executable, "-c", SAME_SHAPE, catalog._engine.url.render_as_string()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("edge", ["start", "end"])
