@@ -169,7 +169,7 @@ def intersects(
         if end is not None:
             near = near.where(_place.c.first <= _seconds(end) + 1)
         candidates.append(near)
-    # A function that is not marked boolean would be compared with 1, and SQLite then leaves the R*Tree aside.
+    # Candidates come by `pk IN (...)`, which is what SQLite uses the R*Tree for: it calls the function for those alone.
     exact = func.kartotek_intersects(footprint, literal(shapely.to_wkb(shape), LargeBinary), type_=Boolean)
     return and_(pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact)
 

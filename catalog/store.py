@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
@@ -27,14 +26,6 @@ from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An item's JSON, and whether it took the place of an earlier one."""
-
-    content: bytes
-    replaced: bool
-
-
 class Catalog:
     """STAC items in a database. Safe to share between threads; close it when done."""
 
@@ -51,8 +42,8 @@ class Catalog:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
         config, current = _alembic(), self._current()
         backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
-        with self._engine.connect() as connection:
-            config.attributes["connection"] = dialects.writing(connection)
+        with self._engine.connect() as connection, dialects.writing(connection).begin():
+            config.attributes["connection"] = connection
             try:
                 (command.downgrade if backwards else command.upgrade)(config, revision)
             except CommandError as error:
@@ -201,17 +192,13 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "collection": document["collection"],
         "id": document["id"],
         "footprint": shape(document["geometry"]),
-        "datetime": _instant(stated or start),
-        "start": _instant(start),
-        "end": _instant(end),
+        "datetime": searching.instant(stated or start),
+        "start": searching.instant(start),
+        "end": searching.instant(end),
         "platform": properties.get("platform"),
         "cloud_cover": properties.get("eo:cloud_cover"),
         "content": content,
     }
-
-
-def _instant(text: str) -> datetime:
-    return searching.instant(text)
 
 
 def _square(pk: int, square: Square) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""What Alembic runs: on the connection that `Catalog.migrate` hands over, or on KARTOTEK_DATABASE."""
+"""What Alembic runs: on the connection and in the transaction of `Catalog.migrate`, or on KARTOTEK_DATABASE."""
 
 from __future__ import annotations
 
 from alembic import context
+from sqlalchemy import Connection
 
 from catalog import dialects
 from catalog.models import metadata
@@ -10,13 +11,20 @@ from kartotek import settings
 
 
 def run() -> None:
-    """Run the migrations in one transaction."""
-    connection = context.config.attributes.get("connection")
-    if connection is None:
-        connection = dialects.writing(dialects.engine(settings.load().database).connect())
-    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
-    with context.begin_transaction():
-        context.run_migrations()
+    """Run the migrations in one transaction: all of them take effect, or none."""
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        _run_on(given)
+        return
+    engine = dialects.engine(settings.load().database)
+    with engine.connect() as connection, dialects.writing(connection).begin():
+        _run_on(connection)
+
+
+def _run_on(connection: Connection) -> None:
+    """Run them on a connection whose transaction has begun: Alembic would commit after each revision on SQLite."""
+    context.configure(connection=connection, target_metadata=metadata)
+    context.run_migrations()
 
 
 run()

@@ -3,6 +3,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import orjson
 import pytest
@@ -10,13 +11,14 @@ import shapely
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from catalog import models
+from catalog import models, store
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.errors import BadSettings, CatalogError, NotFound, NotMigrated
 from kartotek.squares import Spread, Square
 
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = shapely.box(-180, -90, 180, 90)
 
 
@@ -143,6 +145,7 @@ def test_items_of_one_id_in_two_collections_are_two(catalog, make_item, make_col
 WRITER = """
 import sys, threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from catalog.store import Catalog
 from kartotek.squares import Spread, Square
 url, number, count, item, collection = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]
@@ -227,6 +230,35 @@ def test_migrations_go_up_and_down_and_up(tmp_path, make_item, make_collection):
         assert left == {"alembic_version"}
     made.migrate("0001")
     assert made.counts(OPERATOR) == {}
+    made.close()
+
+
+LATER = """
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "{0}", "{1}", None, None
+def upgrade():
+    op.execute("CREATE TABLE made_by_{0} (x)")
+    {2}
+"""
+
+
+@pytest.mark.parametrize("before", ["base", "0001"])
+def test_migrations_of_which_one_fails_leave_the_tables_as_they_were(tmp_path, monkeypatch, before):
+    made, folder = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}"), tmp_path / "versions"
+    if before != "base":
+        made.migrate(before)
+    folder.mkdir()
+    (folder / "0002.py").write_text(LATER.format("0002", "0001", ""))
+    (folder / "0003.py").write_text(LATER.format("0003", "0002", "raise RuntimeError('half way')"))
+    config = store._alembic()
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", f"{ROOT / 'migrations' / 'versions'}\n{folder}")
+    monkeypatch.setattr(store, "_alembic", lambda: config)
+    tables = inspect(create_engine(url(made))).get_table_names()
+    with pytest.raises(RuntimeError, match="half way"):
+        made.migrate("0003")
+    assert inspect(create_engine(url(made))).get_table_names() == tables
+    assert made._current() == (None if before == "base" else before)
     made.close()
 
 
