@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from fastapi import FastAPI
 from starlette.responses import Response
 
 from api import errors, files, page, search, tiles
 from catalog.store import Catalog
-from kartotek.errors import CatalogError
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
 from pixels.blocks import Blocks
@@ -33,10 +30,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
 
     @app.get("/readyz", tags=["Health"], summary="Whether the database answers, with tables of this version")
     def readyz() -> Response:
-        try:
-            catalog.check()
-        except CatalogError as error:
-            return errors.problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
+        catalog.check()
         return Response("ok\n", media_type="text/plain")
 
     return app

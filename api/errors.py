@@ -14,14 +14,20 @@ from starlette.responses import Response
 
 from kartotek import errors
 
-STATUSES: dict[type[Exception], HTTPStatus] = {
-    errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.NotStored: HTTPStatus.NOT_FOUND,
-    errors.BadRequest: HTTPStatus.BAD_REQUEST,
-    errors.CatalogError: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.KartotekError: HTTPStatus.INTERNAL_SERVER_ERROR,
+ANSWERS: dict[type[Exception], tuple[HTTPStatus, str | None]] = {
+    errors.NotFound: (HTTPStatus.NOT_FOUND, None),
+    errors.NotStored: (HTTPStatus.NOT_FOUND, "the file is not in the storage"),
+    errors.BadRequest: (HTTPStatus.BAD_REQUEST, None),
+    errors.CatalogError: (HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer"),
+    errors.NotMigrated: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the database's tables are not of this version; run `kartotek migrate` on the server",
+    ),
+    errors.StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "the storage does not answer"),
+    errors.KartotekError: (HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server; it is in the server's log"),
 }
+"""Error → its status, and what the caller is told. None: its message. What went wrong on the server is told in general
+words, since messages for the log name paths and hosts."""
 
 log = logging.getLogger("kartotek.api")
 
@@ -41,8 +47,8 @@ def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
 
 def add_handlers(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
-    for kind, status in STATUSES.items():
-        app.add_exception_handler(kind, _handler(status))
+    for kind, (status, words) in ANSWERS.items():
+        app.add_exception_handler(kind, _handler(status, words))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -59,12 +65,12 @@ def add_handlers(app: FastAPI) -> None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that we did not foresee; it is in the server's log")
 
 
-def _handler(status: HTTPStatus):  # type: ignore[no-untyped-def]
+def _handler(status: HTTPStatus, words: str | None):  # type: ignore[no-untyped-def]
     def handle(request: Request, error: Exception) -> Response:
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if words is not None:
             log.error("%s %s: %s", request.method, request.url.path, error)
         headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-        return problem(status, str(error), headers)
+        return problem(status, words or str(error), headers)
 
     return handle
 

@@ -92,7 +92,9 @@ def engine(url: str) -> Engine:
     try:
         found = make_url(url)
     except ArgumentError as error:
-        raise BadSettings(f"KARTOTEK_DATABASE: {url!r} is no database URL, such as sqlite:///kartotek.db") from error
+        *secret, host = url.rsplit("@", 1)
+        shown = f"***@{host}" if secret else url
+        raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL, such as sqlite:///kartotek.db") from error
     if found.get_backend_name() != "sqlite":
         raise BadSettings(f"KARTOTEK_DATABASE: {found.get_backend_name()} is not known; give sqlite:///FILE")
     made = create_engine(found, connect_args={"timeout": 30})

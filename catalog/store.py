@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import resources
 from typing import Any
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from shapely.geometry import shape
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog import dialects
 from catalog import search as searching
@@ -36,13 +37,34 @@ class Catalog:
         """Give up the connections."""
         self._engine.dispose()
 
+    @property
+    def place(self) -> str:
+        """The database's URL, without its password."""
+        return self._engine.url.render_as_string()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection to read by. Raises CatalogError where the database fails."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise CatalogError(f"{self.place}: {str(reason).partition(chr(10))[0]}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A connection in a transaction: all that is written by it takes effect, or nothing. Raises as `_reading`."""
+        with self._reading() as connection, dialects.writing(connection).begin():
+            yield connection
+
     # Tables
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
         config, current = _alembic(), self._current()
         backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
-        with self._engine.connect() as connection, dialects.writing(connection).begin():
+        with self._writing() as connection:
             config.attributes["connection"] = connection
             try:
                 (command.downgrade if backwards else command.upgrade)(config, revision)
@@ -55,7 +77,7 @@ class Catalog:
         newest = _newest()
         if current != newest:
             raise NotMigrated(
-                f"{self._engine.url.render_as_string()}: tables are of revision {current or 'none'}, this program "
+                f"{self.place}: tables are of revision {current or 'none'}, this program "
                 f"needs {newest}; run `kartotek migrate`"
             )
 
@@ -67,28 +89,21 @@ class Catalog:
 
     def _current(self) -> str | None:
         """The revision of the tables; None where there are none. Raises CatalogError where nothing answers."""
-        try:
-            with self._engine.connect() as connection:
-                return self._revision(connection)
-        except DatabaseError as error:
-            raise CatalogError(f"{self._engine.url.render_as_string()}: {error.orig}") from error
-
-    @staticmethod
-    def _revision(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
+        with self._reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
 
     # Reads
 
     def collections(self, reader: Reader) -> list[bytes]:
         """The collections' JSON, ordered by id."""
         wanted = select(collections.c.content).where(visible(reader, collections.c.id)).order_by(collections.c.id)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return list(connection.scalars(wanted))
 
     def collection(self, reader: Reader, name: str) -> bytes:
         """A collection's JSON. Raises NotFound."""
         wanted = select(collections.c.content).where(collections.c.id == name, visible(reader, collections.c.id))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found: bytes | None = connection.scalar(wanted)
         if found is None:
             raise NotFound(f"no collection {name!r}")
@@ -99,7 +114,7 @@ class Catalog:
         wanted = select(items.c.content).where(
             items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found: bytes | None = connection.scalar(wanted)
         if found is None:
             raise NotFound(f"no item {name!r} in collection {collection!r}")
@@ -107,7 +122,7 @@ class Catalog:
 
     def search(self, reader: Reader, search: Search) -> Page:
         """A page of items, newest first."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return searching.page(connection, reader, search)
 
     def counts(self, reader: Reader) -> dict[str, int]:
@@ -119,7 +134,7 @@ class Catalog:
             .group_by(collections.c.id)
             .order_by(collections.c.id)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted)}
 
     def squares(self, reader: Reader, collection: str, name: str) -> list[Mapping[str, Any]]:
@@ -131,7 +146,7 @@ class Catalog:
             .where(items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection))
             .order_by(squares.c.north.desc(), squares.c.east)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [dict(row._mapping) for row in connection.execute(wanted)]
 
     # Writes
@@ -144,7 +159,7 @@ class Catalog:
         document = orjson.loads(content)
         row = _row(document, content)
         known = orjson.loads(collection)
-        with self._engine.connect() as connection, dialects.writing(connection).begin():
+        with self._writing() as connection:
             connection.execute(
                 dialects.insert_if_new(collections, {"id": known["id"], "private": False, "content": collection})
             )
@@ -167,7 +182,7 @@ class Catalog:
         """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given."""
         name = orjson.loads(content)["id"]
         row: dict[str, Any] = {"id": name, "content": content}
-        with self._engine.connect() as connection, dialects.writing(connection).begin():
+        with self._writing() as connection:
             connection.execute(dialects.insert_if_new(collections, {**row, "private": bool(private)}))
             if private is not None:
                 row["private"] = private
@@ -175,7 +190,7 @@ class Catalog:
 
     def delete_item(self, collection: str, name: str) -> None:
         """Take an item out of the catalog; its files stay. Raises NotFound."""
-        with self._engine.connect() as connection, dialects.writing(connection).begin():
+        with self._writing() as connection:
             pk = connection.scalar(select(items.c.pk).where(items.c.collection == collection, items.c.id == name))
             if pk is None:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -28,13 +29,9 @@ Examples:
 @options.database
 def migrate(revision: str, database: str | None) -> None:
     """Bring the database's tables to this version. An empty SQLite file gets them by itself."""
-    settings = options.load(database=database)
-    catalog = Catalog(settings.database)
-    try:
+    with closing(Catalog(options.load(database=database).database)) as catalog:
         catalog.migrate(revision)
-    finally:
-        catalog.close()
-    click.echo(f"{settings.database}: tables at {revision}")
+        click.echo(f"{catalog.place}: tables at {revision}")
 
 
 @click.command(
@@ -96,7 +93,7 @@ def info(item: str | None, as_json: bool, database: str | None, storage: str | N
     settings = options.load(database=database, storage=storage)
     with options.opened(settings) as catalog:
         if item is None:
-            _tell_all(catalog, settings.database, settings.storage, as_json=as_json)
+            _tell_all(catalog, settings.storage, as_json=as_json)
         else:
             collection, _, name = item.partition("/")
             if not name:
@@ -104,13 +101,13 @@ def info(item: str | None, as_json: bool, database: str | None, storage: str | N
             _tell_item(catalog.item(OPERATOR, collection, name), as_json=as_json)
 
 
-def _tell_all(catalog: Catalog, database: str, storage: str, *, as_json: bool) -> None:
+def _tell_all(catalog: Catalog, storage: str, *, as_json: bool) -> None:
     """Collections with their counts."""
     counts = catalog.counts(OPERATOR)
     if as_json:
-        click.echo(orjson.dumps({"database": database, "storage": storage, "items": counts}).decode())
+        click.echo(orjson.dumps({"database": catalog.place, "storage": storage, "items": counts}).decode())
         return
-    click.echo(f"database  {database}\nstorage   {storage}")
+    click.echo(f"database  {catalog.place}\nstorage   {storage}")
     for collection, count in counts.items():
         click.echo(f"{count:9,} items in {collection}")
 

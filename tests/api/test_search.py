@@ -2,6 +2,7 @@ import json
 import re
 import warnings
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
@@ -10,14 +11,18 @@ import pytest
 import referencing
 import shapely
 from fastapi.testclient import TestClient
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
 from api.app import create_app
 from catalog.access import PUBLIC
 from catalog.search import Search
-from kartotek.storage import MARKER
+from catalog.store import Catalog
+from kartotek.errors import StorageError
+from kartotek.settings import Settings
+from kartotek.storage import MARKER, FolderStorage
 
 ROOT = "http://catalog.test"
 CONFORMANCE = {
@@ -387,7 +392,7 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(max_examples=150, deadline=None)
 @given(asked=st.dictionaries(WORDS, VALUES, max_size=4))
 def test_no_query_is_an_error_of_the_server(client, asked):
     try:
@@ -399,7 +404,7 @@ def test_no_query_is_an_error_of_the_server(client, asked):
         problem(answer)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(max_examples=150, deadline=None)
 @given(asked=st.dictionaries(WORDS, ANY, max_size=4))
 def test_no_body_is_an_error_of_the_server(client, asked):
     body = json.dumps(asked)
@@ -521,11 +526,53 @@ def test_health_is_told(client):
 
 
 def test_a_server_without_tables_is_not_ready(tmp_path):
-    from catalog.store import Catalog
-    from kartotek.settings import Settings
-
     place = f"sqlite:///{tmp_path / 'empty.db'}"
     client = TestClient(create_app(Settings(database=place, storage=str(tmp_path)), Catalog(place)))
     answer = client.get("/readyz")
     assert "kartotek migrate" in problem(answer, 503) and answer.headers["retry-after"]
     assert client.get("/livez").status_code == 200
+
+
+class Failing(FolderStorage):
+    """A disk that can't be read any more."""
+
+    def size(self, key):
+        raise StorageError(f"{self.root}: can't read {key}: Input/output error")
+
+
+@pytest.fixture
+def outage(catalog, tmp_path, make_item, make_collection):
+    """Gives a server on one item, its database or its storage broken, and what outsiders must not read."""
+    asset = {"href": f"{MARKER}generated/item/B02.{64 * '0'}.tif", "type": "image/tiff"}
+    catalog.publish(make_item(assets={"B02": asset}), collection=make_collection())
+    app = create_app(Settings(), catalog, Failing(tmp_path))
+    return TestClient(app, raise_server_exceptions=False), str(tmp_path)
+
+
+def test_a_database_that_fails_is_an_outage_told_without_naming_it(outage, catalog, caplog):
+    client, place = outage
+    catalog.close()
+    Path(catalog._engine.url.database).write_bytes(b"no database any more " * 100)
+    item = "generated/item"
+    for path in ("/", "/readyz", "/collections", f"/collections/{item.replace('/', '/items/')}", "/search?bbox=1,2,3,4",
+                 f"/tiles/{item}/SWEREF99TM10/0/0/0.png", f"/files/{item}/B02.{64 * '0'}.tif"):  # fmt: skip
+        caplog.clear()
+        answer = client.get(path)
+        assert "database" in problem(answer, 503) and answer.headers["retry-after"], path
+        assert place not in answer.text and "sqlite" not in answer.text
+        assert place in caplog.text  # who runs the server finds it in the log
+    assert client.get("/livez").status_code == 200
+
+
+def test_a_storage_that_fails_is_an_outage_told_without_naming_it(outage, caplog):
+    client, place = outage
+    answer = client.get(f"/files/generated/item/B02.{64 * '0'}.tif")
+    assert "storage" in problem(answer, 503) and answer.headers["retry-after"]
+    assert place not in answer.text and place in caplog.text
+
+
+def test_a_file_that_the_storage_has_lost_is_not_there(catalog, tmp_path, make_item, make_collection):
+    asset = {"href": f"{MARKER}generated/item/B02.{64 * '0'}.tif", "type": "image/tiff"}
+    catalog.publish(make_item(assets={"B02": asset}), collection=make_collection())
+    client = TestClient(create_app(Settings(), catalog, FolderStorage(tmp_path / "a store")))
+    assert "a store" not in problem(client.get(f"/files/generated/item/B02.{64 * '0'}.tif"), 404)

@@ -107,7 +107,7 @@ def test_tile_that_fails_is_told_in_words(browser, published, tmp_path):
             browser.find_element("css selector", "#list button").click()
             status = browser.find_element("id", "status")
             WebDriverWait(browser, 10).until(lambda _: "failed" in status.get_attribute("class"))
-            assert "no such file" in status.text
+            assert "the file is not in the storage" in status.text
         finally:
             serving.terminate()
             browser.get_log("browser")

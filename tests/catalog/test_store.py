@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_a_deleted_item_is_gone_from_every_answer(catalog, make_item, make_colle
 
 
 def test_an_error_in_the_middle_leaves_nothing(catalog, make_item, make_collection):
-    with pytest.raises(IntegrityError):
+    with pytest.raises(CatalogError):
         catalog.publish(make_item(), collection=make_collection(), counted=[square(0), square(0)])
     assert found(catalog) == found(catalog, area=WORLD) == catalog.collections(OPERATOR) == []
     with create_engine(url(catalog)).connect() as connection:
@@ -97,7 +98,7 @@ def test_an_error_in_the_middle_leaves_nothing(catalog, make_item, make_collecti
 def test_an_error_in_the_middle_of_a_replacement_leaves_what_was_there(catalog, make_item, make_collection):
     first = make_item()
     catalog.publish(first, collection=make_collection(), counted=[square(0)])
-    with pytest.raises(IntegrityError):
+    with pytest.raises(CatalogError):
         catalog.publish(
             make_item(footprint=shapely.box(0, 0, 1, 1)), collection=make_collection(), counted=[square(5), square(5)]
         )
@@ -291,6 +292,44 @@ def test_a_database_that_does_not_answer_is_told_in_a_line(tmp_path):
         with pytest.raises(CatalogError) as told:
             made.ready()
         assert str(place) in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("how", ["a table is gone", "the file is no database any more"])
+def test_a_database_that_fails_in_use_is_told_in_a_line(catalog, make_item, make_collection, how):
+    catalog.publish(make_item(), collection=make_collection())
+    catalog.close()
+    if how == "a table is gone":
+        with create_engine(url(catalog)).begin() as connection:
+            connection.execute(text("DROP TABLE items_place"))
+    else:
+        Path(catalog._engine.url.database).write_bytes(b"no database any more " * 100)
+    for ask in (
+        lambda: catalog.search(PUBLIC, Search(area=WORLD)),
+        lambda: catalog.publish(make_item(), collection=make_collection()),
+        lambda: catalog.delete_item("generated", "item"),
+    ):
+        with pytest.raises(CatalogError, match=r"catalog\.db: \w") as told:
+            ask()
+        assert "\n" not in str(told.value)
+
+
+def test_more_readers_than_connections_is_told_in_a_line(tmp_path):
+    made = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    made.migrate()
+    made._engine.pool._timeout = 0.1
+    with ExitStack() as stack:
+        for _ in range(15):
+            stack.enter_context(made._engine.connect())
+        with pytest.raises(CatalogError, match="QueuePool"):
+            made.counts(PUBLIC)
+    made.close()
+
+
+def test_no_message_has_a_password_in_it():
+    for bad in ("postgresql://me:secret@host/x", "me:secret@host", "postgresql//me:sec@ret@host"):
+        with pytest.raises(BadSettings) as told:
+            Catalog(bad)
+        assert "sec" not in str(told.value)
 
 
 @pytest.mark.parametrize("bad", ["kartotek.db", "mysql://x/y", "", "postgresql://localhost/x"])
