@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     table,
     text,
@@ -111,16 +112,15 @@ def writing(connection: Connection) -> Connection:
     return connection.execution_options(writing=True)
 
 
-def upsert(table: Table, rows: dict[str, Any], *, key: Sequence[str]) -> Any:
-    """INSERT, or UPDATE of the row with the same key; returns the statement."""
-    statement = sqlite.insert(table).values(rows)
-    changed = {name: statement.excluded[name] for name in rows if name not in key}
-    return statement.on_conflict_do_update(index_elements=list(key), set_=changed)
+def upsert(table: Table, row: dict[str, Any], *, key: Sequence[str], keep: Sequence[str] = ()) -> Any:
+    """INSERT, or UPDATE of the row with the same key, where it differs; what is to be kept stays as it is there.
 
-
-def insert_if_new(table: Table, rows: dict[str, Any]) -> Any:
-    """INSERT that does nothing where the row is there; returns the statement."""
-    return sqlite.insert(table).values(rows).on_conflict_do_nothing()
+    Returns the statement.
+    """
+    statement = sqlite.insert(table).values(row)
+    changed = {name: statement.excluded[name] for name in row if name not in {*key, *keep}}
+    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in changed.items()))
+    return statement.on_conflict_do_update(index_elements=list(key), set_=changed, where=differs)
 
 
 def create_place_index(connection: Connection) -> None:

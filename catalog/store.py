@@ -8,17 +8,16 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any
 
-import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from shapely.geometry import shape
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from catalog import dialects
+from catalog import dialects, documents
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.models import collections, items, squares
@@ -154,15 +153,16 @@ class Catalog:
     def publish(self, content: bytes, *, collection: bytes, counted: Sequence[Square] = ()) -> bool:
         """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
 
-        The collection is entered where it is not there yet; one that is there keeps its content and its privacy.
+        The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. Raises BadRequest
+        where the item is not as `documents.stored` gives it: the same bytes lie beside its files.
         """
-        document = orjson.loads(content)
+        document = documents.parsed(content)
+        if documents.stored(document) != content:
+            raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
         row = _row(document, content)
-        known = orjson.loads(collection)
+        kind = _collection_row(collection)
         with self._writing() as connection:
-            connection.execute(
-                dialects.insert_if_new(collections, {"id": known["id"], "private": False, "content": collection})
-            )
+            connection.execute(dialects.upsert(collections, kind, key=["id"], keep=["private"]))
             before = connection.scalar(
                 select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
             )
@@ -179,14 +179,15 @@ class Catalog:
         return before is not None
 
     def put_collection(self, content: bytes, *, private: bool | None = None) -> None:
-        """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given."""
-        name = orjson.loads(content)["id"]
-        row: dict[str, Any] = {"id": name, "content": content}
+        """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given.
+
+        Links that the server makes itself are left out, so that what it gave may come back. Publishing an item brings
+        the collection's JSON along, and replaces this one.
+        """
+        row = _collection_row(content, private=bool(private))
+        kept = ["private"] if private is None else []
         with self._writing() as connection:
-            connection.execute(dialects.insert_if_new(collections, {**row, "private": bool(private)}))
-            if private is not None:
-                row["private"] = private
-            connection.execute(update(collections).where(collections.c.id == name).values(**row))
+            connection.execute(dialects.upsert(collections, row, key=["id"], keep=kept))
 
     def delete_item(self, collection: str, name: str) -> None:
         """Take an item out of the catalog; its files stay. Raises NotFound."""
@@ -214,6 +215,12 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "cloud_cover": properties.get("eo:cloud_cover"),
         "content": content,
     }
+
+
+def _collection_row(content: bytes, *, private: bool = False) -> dict[str, Any]:
+    """A collection's columns."""
+    document = documents.parsed(content)
+    return {"id": document["id"], "private": private, "content": documents.stored(document)}
 
 
 def _square(pk: int, square: Square) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-import orjson
-
+from catalog import documents
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
@@ -53,7 +52,7 @@ def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Publish
         _compare(storage, key, checksum, path.stat().st_size)
         item.assets[name].href = MARKER + key
         total += path.stat().st_size
-    content = document(item.to_dict(include_self_link=False, transform_hrefs=False))
+    content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
     checksum = hashlib.sha256(content).hexdigest()
     path = converted.folder / "item.json"
     path.write_bytes(content)
@@ -63,20 +62,10 @@ def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Publish
     kind = items.collection(converted.collection)
     replaced = catalog.publish(
         content,
-        collection=document(kind.to_dict(include_self_link=False, transform_hrefs=False)),
+        collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
         counted=converted.squares,
     )
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
-
-
-def document(made: dict[str, object]) -> bytes:
-    """The JSON that is stored: without links that depend on where the server stands, and with the others last."""
-    links = [
-        link
-        for link in made.pop("links", [])  # type: ignore[attr-defined]
-        if link["rel"] not in {"self", "root", "parent", "collection", "items"}
-    ]
-    return orjson.dumps({**made, "links": links})
 
 
 def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:

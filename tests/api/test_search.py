@@ -157,6 +157,12 @@ def test_collections_are_listed_as_each_is_served(client):
         assert links(one)["items"] == f"{ROOT}/collections/{one['id']}/items"
 
 
+def test_a_collection_may_come_back_as_it_was_served(client, published, catalog):
+    catalog.put_collection(client.get("/collections/sentinel-2-l2a").content)
+    again = TestClient(create_app(published.settings, catalog, published.storage))
+    assert get(again, "/collections/sentinel-2-l2a") == get(client, "/collections/sentinel-2-l2a")
+
+
 def test_items_come_newest_first(client):
     found = get(client, "/search?limit=100")
     assert found["numberReturned"] == len(found["features"]) == 12

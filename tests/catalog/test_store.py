@@ -16,7 +16,7 @@ from catalog import models, store
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
-from kartotek.errors import BadSettings, CatalogError, NotFound, NotMigrated
+from kartotek.errors import BadRequest, BadSettings, CatalogError, NotFound, NotMigrated
 from kartotek.squares import Spread, Square
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,15 +124,78 @@ def test_a_collection_keeps_its_privacy_until_told_otherwise(catalog, make_item,
     catalog.put_collection(make_collection(title="Another title"))
     assert catalog.collections(PUBLIC) == []
     assert b"Another title" in catalog.collection(OPERATOR, "generated")
-    # Publishing into it changes neither its privacy nor its text.
-    catalog.publish(make_item(), collection=make_collection())
+    # Publishing into it brings its text along, and leaves its privacy.
+    catalog.publish(make_item(), collection=make_collection(title="A third title"))
     assert catalog.collections(PUBLIC) == [] and found(catalog) == ["item"]
-    assert b"Another title" in catalog.collection(OPERATOR, "generated")
+    assert b"A third title" in catalog.collection(OPERATOR, "generated")
     assert catalog.search(PUBLIC, Search()).items == ()
     catalog.put_collection(make_collection(), private=False)
     assert len(catalog.search(PUBLIC, Search()).items) == 1
     catalog.put_collection(make_collection("other"))
     assert len(catalog.collections(PUBLIC)) == 2
+
+
+def test_publishing_refreshes_a_collection_and_writes_nothing_where_it_is_the_same(catalog, make_item, make_collection):
+    kind = make_collection(renders={"true-colour": {"assets": ["B04"]}})
+    catalog.publish(make_item(), collection=make_collection())
+    catalog.publish(make_item("another"), collection=kind)
+    assert catalog.collection(PUBLIC, "generated") == kind
+    with create_engine(url(catalog)).begin() as connection:
+        connection.execute(text("CREATE TABLE written (x)"))
+        connection.execute(
+            text("CREATE TRIGGER t AFTER UPDATE ON collections BEGIN INSERT INTO written VALUES (1); END")
+        )
+    catalog.publish(make_item("a third"), collection=kind)
+    catalog.put_collection(kind)
+    with create_engine(url(catalog)).begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM written")) == 0
+
+
+STRAY = [
+    b'{"links": [], "id": "generated"}',
+    b'{"id": "generated", "links": [] }\n',
+    b'{"id": "generated"}',
+    b'{"id":"generated","links":[{"rel":"self","href":"http://elsewhere/"},{"rel":"root","href":"http://elsewhere/"}]}',
+    b'{"id":"generated","links":[],"extent":{"a":[]}}',
+]
+
+
+@pytest.mark.parametrize("content", STRAY)
+def test_a_collection_is_stored_with_its_links_last_and_without_the_servers(catalog, make_item, content):
+    wanted = {"id": "generated", "links": [], **({"extent": {"a": []}} if b"extent" in content else {})}
+    for enter in (catalog.put_collection, lambda given: catalog.publish(make_item(), collection=given)):
+        enter(content)
+        found = catalog.collection(PUBLIC, "generated")
+        assert orjson.loads(found) == wanted and found.endswith(b'"links":[]}')
+
+
+def test_links_to_elsewhere_are_kept(catalog):
+    link = {"rel": "license", "href": "http://elsewhere/"}
+    catalog.put_collection(orjson.dumps({"links": [link, {"rel": "items", "href": "http://here/"}], "id": "generated"}))
+    assert orjson.loads(catalog.collection(PUBLIC, "generated"))["links"] == [link]
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON", b"[]", b"{}", b'{"id": 3}', b'{"id":"x","links":{}}',
+                                     b'{"id":"x","links":["self"]}'])  # fmt: skip
+def test_what_is_no_collection_and_no_item_is_refused(catalog, make_item, content):
+    with pytest.raises(BadRequest):
+        catalog.put_collection(content)
+    with pytest.raises(BadRequest):
+        catalog.publish(make_item(), collection=content)
+    assert catalog.collections(OPERATOR) == [] and found(catalog) == []
+
+
+def test_an_item_in_another_form_than_lies_beside_its_files_is_refused(catalog, make_item, make_collection):
+    item = orjson.loads(make_item())
+    for other in (
+        make_item() + b"\n",
+        orjson.dumps({"links": [], **{name: value for name, value in item.items() if name != "links"}}),
+        orjson.dumps({**item, "links": [{"rel": "self", "href": "http://elsewhere/"}]}),
+        orjson.dumps({**item, "assets": {}, "last": 1}),
+    ):
+        with pytest.raises(BadRequest):
+            catalog.publish(other, collection=make_collection())
+    assert found(catalog) == []
 
 
 def test_items_of_one_id_in_two_collections_are_two(catalog, make_item, make_collection):
