@@ -24,6 +24,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route, request_response
 
 from api import caller, page
 from catalog.search import Key, Search, instant
@@ -33,6 +34,8 @@ from kartotek.settings import Settings
 from kartotek.storage import MARKER
 
 GEOJSON = "application/geo+json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
+"""The type that the STAC API asks for, with the version that FastAPI writes."""
 MAX_VERTICES = 10_000
 MAX_NAMES = 1_000
 """Ids, or collections, of one search."""
@@ -67,6 +70,9 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
         ],
     )
     app: FastAPI = api.app
+    # In the place of stac-fastapi's, which says version=3.0 whatever the document is.
+    [route] = (route for route in app.router.routes if isinstance(route, Route) and route.path == app.openapi_url)
+    route.app = request_response(lambda _: Response(orjson.dumps(app.openapi()), media_type=OPENAPI))
     return app
 
 
@@ -156,7 +162,7 @@ class _Client(BaseCoreClient):
         landing["links"] += [
             {
                 "rel": "service-desc",
-                "type": "application/vnd.oai.openapi+json;version=3.0",
+                "type": OPENAPI,
                 "title": "OpenAPI document",
                 "href": f"{root}/api",
             },

@@ -458,7 +458,10 @@ def test_the_openapi_document_is_whole(published):
 
 def test_the_link_to_the_openapi_document_says_what_is_served(client):
     [link] = [link for link in get(client, "/")["links"] if link["rel"] == "service-desc"]
-    assert client.get(link["href"].removeprefix(ROOT)).headers["content-type"] == link["type"]
+    answer = client.get(link["href"].removeprefix(ROOT))
+    assert answer.headers["content-type"] == link["type"]
+    kind, _, version = link["type"].partition(";version=")
+    assert kind == "application/vnd.oai.openapi+json" and answer.json()["openapi"].startswith(version)
 
 
 @pytest.fixture(scope="module")
