@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import attr
 import orjson
-import shapely
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
-from shapely import Geometry
-from shapely.errors import GEOSException
-from shapely.geometry import shape
 from stac_fastapi.api.app import StacApi
 from stac_fastapi.api.models import ItemCollectionUri, create_get_request_model
 from stac_fastapi.extensions.pagination import TokenPaginationExtension
@@ -27,7 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route, request_response
 
 from api import caller, page
-from catalog.search import Key, Search, instant
+from catalog import questions
+from catalog.search import Key, Search
 from catalog.store import Catalog
 from kartotek.errors import BadRequest
 from kartotek.settings import Settings
@@ -36,9 +32,6 @@ from kartotek.storage import MARKER
 GEOJSON = "application/geo+json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 """The type that the STAC API asks for, with the version that FastAPI writes."""
-MAX_VERTICES = 10_000
-MAX_NAMES = 1_000
-"""Ids, or collections, of one search."""
 
 
 def create(settings: Settings, catalog: Catalog) -> FastAPI:
@@ -288,20 +281,15 @@ def question(
     """A frozen search of the request's parameters. Raises BadRequest with what is wrong and what would do."""
     if bbox is not None and intersects is not None:
         raise BadRequest("bbox and intersects can't both be given; leave one out")
-    for name, values in (("ids", ids), ("collections", collections)):
-        if values and len(values) > MAX_NAMES:
-            raise BadRequest(f"{name}: {len(values)} given; at most {MAX_NAMES} are accepted")
-        if any("\ud800" <= letter <= "\udfff" for value in values or () for letter in value):
-            raise BadRequest(f"{name}: half of a surrogate pair in it, which is no character")
     area = None
     if bbox is not None:
-        area = _box(list(bbox))
+        area = questions.box(bbox)
     elif intersects is not None:
-        area = _area(intersects)
-    start, end = _interval(datetime)
+        area = questions.area(intersects)
+    start, end = questions.interval(datetime)
     return Search(
-        collections=tuple(collections) if collections else None,
-        ids=tuple(ids) if ids else None,
+        collections=questions.names("collections", collections),
+        ids=questions.names("ids", ids),
         area=area,
         start=start,
         end=end,
@@ -310,61 +298,11 @@ def question(
     )
 
 
-def _box(numbers: list[float]) -> Geometry:
-    """A bbox of four or six numbers; one whose west is east of its east crosses 180 degrees."""
-    if len(numbers) == 6:
-        numbers = [numbers[0], numbers[1], numbers[3], numbers[4]]
-    if len(numbers) != 4:
-        raise BadRequest(f"bbox: {len(numbers)} numbers; give west,south,east,north")
-    west, south, east, north = numbers
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise BadRequest("bbox: give west,south,east,north in degrees, south below north")
-    if west > east:
-        return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
-    return shapely.box(west, south, east, north)
-
-
-def _area(geometry: dict[str, Any]) -> Geometry:
-    """A GeoJSON geometry in longitude and latitude."""
-    try:
-        found = shape(geometry)
-        count = shapely.get_num_coordinates(found)
-        valid = shapely.is_valid_reason(found)
-    except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise BadRequest(f"intersects: no GeoJSON geometry ({error})") from None
-    if count > MAX_VERTICES:
-        raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")
-    if found.is_empty:
-        raise BadRequest("intersects: the geometry is empty")
-    west, south, east, north = found.bounds
-    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise BadRequest("intersects: positions must be longitude, latitude in degrees")
-    if valid != "Valid Geometry":
-        raise BadRequest(f"intersects: not a valid geometry ({valid})")
-    return found
-
-
 def _geometry_text(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"intersects: not JSON ({error})") from None
-
-
-def _interval(text: str | None) -> tuple[datetime | None, datetime | None]:
-    """(start, end) of `datetime`: an instant, or two with a slash between, of which one may be `..`."""
-    if not text:
-        return None, None
-    parts = text.split("/")
-    if len(parts) == 1:
-        found = instant(text)
-        return found, found
-    if len(parts) != 2 or all(part in ("", "..") for part in parts):
-        raise BadRequest(f"datetime: {text[:80]!r} is no interval, such as 2024-06-01T00:00:00Z/..")
-    start, end = (None if part in ("", "..") else instant(part) for part in parts)
-    if start is not None and end is not None and start > end:
-        raise BadRequest("datetime: the interval ends before it starts")
-    return start, end
 
 
 def _address(address: str, request: Request, token: str | None = None) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import shapely
@@ -102,6 +103,12 @@ def engine(url: str) -> Engine:
     event.listen(made, "connect", _prepare)
     event.listen(made, "begin", _begin)
     return made
+
+
+def exists(engine: Engine) -> bool:
+    """Whether there is a database to connect to: SQLite makes an empty one of any name."""
+    name = engine.url.database
+    return not name or name.startswith((":", "file:")) or Path(name).exists()
 
 
 def writing(connection: Connection) -> Connection:

@@ -31,6 +31,8 @@ def parsed(content: bytes) -> dict[str, Any]:
         raise BadRequest(f"no JSON: {error}") from None
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise BadRequest("no item and no collection: give a JSON object with an id")
+    if "\0" in found["id"]:
+        raise BadRequest(f"{found['id']!r}: an id can't have a zero in it")
     links = found.get("links", [])
     if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
         raise BadRequest(f"{found['id']}: links must be a list of JSON objects")

@@ -14,13 +14,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from shapely.geometry import shape
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog import dialects, documents
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.models import collections, items, squares
+from catalog.questions import instant
 from catalog.search import Page, Search
 from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
@@ -71,7 +72,15 @@ class Catalog:
                 raise BadRequest(f"{error}; the newest revision of this program is {_newest()}") from error
 
     def check(self) -> None:
-        """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers."""
+        """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers.
+
+        Nothing is made: no database of that name is NotMigrated too.
+        """
+        if not dialects.exists(self._engine):
+            raise NotMigrated(
+                f"{self.place}: no such database; `kartotek convert` makes one, `kartotek migrate` an empty one, and "
+                "--database or KARTOTEK_DATABASE names another"
+            )
         current = self._current()
         newest = _newest()
         if current != newest:
@@ -102,8 +111,7 @@ class Catalog:
     def collection(self, reader: Reader, name: str) -> bytes:
         """A collection's JSON. Raises NotFound."""
         wanted = select(collections.c.content).where(collections.c.id == name, visible(reader, collections.c.id))
-        with self._reading() as connection:
-            found: bytes | None = connection.scalar(wanted)
+        found = self._content(wanted, name)
         if found is None:
             raise NotFound(f"no collection {name!r}")
         return found
@@ -113,10 +121,17 @@ class Catalog:
         wanted = select(items.c.content).where(
             items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
         )
-        with self._reading() as connection:
-            found: bytes | None = connection.scalar(wanted)
+        found = self._content(wanted, collection, name)
         if found is None:
             raise NotFound(f"no item {name!r} in collection {collection!r}")
+        return found
+
+    def _content(self, wanted: Select[bytes], *names: str) -> bytes | None:
+        """What a query for one row finds; nothing for names with a zero, which no id has and PostgreSQL refuses."""
+        if any("\0" in name for name in names):
+            return None
+        with self._reading() as connection:
+            found: bytes | None = connection.scalar(wanted)
         return found
 
     def search(self, reader: Reader, search: Search) -> Page:
@@ -208,9 +223,9 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "collection": document["collection"],
         "id": document["id"],
         "footprint": shape(document["geometry"]),
-        "datetime": searching.instant(stated or start),
-        "start": searching.instant(start),
-        "end": searching.instant(end),
+        "datetime": instant(stated or start),
+        "start": instant(start),
+        "end": instant(end),
         "platform": properties.get("platform"),
         "cloud_cover": properties.get("eo:cloud_cover"),
         "content": content,

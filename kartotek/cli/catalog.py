@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
 import orjson
-import shapely
 
+from catalog import questions
 from catalog.access import OPERATOR
-from catalog.search import Search, instant
+from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.cli import options
-from kartotek.errors import BadRequest
 from kartotek.storage import MARKER
+
+_PAGE = 1_000
+"""Items that are held in memory at a time."""
 
 
 @click.command(
@@ -28,7 +31,7 @@ Examples:
 @click.option("--to", "revision", default="head", show_default=True, metavar="REVISION", help="Revision of the tables.")
 @options.database
 def migrate(revision: str, database: str | None) -> None:
-    """Bring the database's tables to this version. An empty SQLite file gets them by itself."""
+    """Bring the database's tables to this version; an SQLite file that is not there is made."""
     with closing(Catalog(options.load(database=database).database)) as catalog:
         catalog.migrate(revision)
         click.echo(f"{catalog.place}: tables at {revision}")
@@ -57,17 +60,17 @@ def search(
     database: str | None,
 ) -> None:
     """Search the catalog, newest first: id, time and cloud share of each item."""
-    start, end = _period(period)
+    start, end = questions.interval(period, days=True)
     asked = Search(
-        collections=tuple(collections.split(",")) if collections else None,
-        ids=tuple(ids.split(",")) if ids else None,
-        area=_box(bbox),
+        collections=questions.names("collections", collections.split(",") if collections else None),
+        ids=questions.names("ids", ids.split(",") if ids else None),
+        area=None if bbox is None else questions.box(bbox),
         start=start,
         end=end,
         limit=limit,
     )
-    with options.opened(options.load(database=database)) as catalog:
-        for content in catalog.search(OPERATOR, asked).items:
+    with _existing(options.load(database=database).database) as catalog:
+        for content in _found(catalog, asked):
             if as_json:
                 click.echo(content)
                 continue
@@ -91,7 +94,7 @@ Examples:
 def info(item: str | None, as_json: bool, database: str | None, storage: str | None) -> None:
     """Tell what the catalog holds, or all about one item."""
     settings = options.load(database=database, storage=storage)
-    with options.opened(settings) as catalog:
+    with _existing(settings.database) as catalog:
         if item is None:
             _tell_all(catalog, settings.storage, as_json=as_json)
         else:
@@ -126,23 +129,21 @@ def _tell_item(content: bytes, *, as_json: bool) -> None:
         click.echo(f"  {name:10} {size / 1e6:9.2f} MB  {asset['href'].removeprefix(MARKER)}")
 
 
-def _period(text: str | None) -> tuple[datetime | None, datetime | None]:
-    """(start, end) of --datetime; a date alone is the whole day."""
-    if text is None:
-        return None, None
-    first, slash, last = text.partition("/")
-    if not slash:
-        last = first
-    start = None if first in ("", "..") else instant(f"{first}T00:00:00Z" if len(first) == 10 else first)
-    end = None if last in ("", "..") else instant(f"{last}T23:59:59.999999Z" if len(last) == 10 else last)
-    return start, end
+@contextmanager
+def _existing(database: str) -> Iterator[Catalog]:
+    """A catalog that is there already: who only looks makes no new one of a mistyped name."""
+    with closing(Catalog(database)) as catalog:
+        catalog.check()
+        yield catalog
 
 
-def _box(text: str | None) -> shapely.Polygon | None:
-    if text is None:
-        return None
-    try:
-        west, south, east, north = (float(number) for number in text.split(","))
-    except ValueError:
-        raise BadRequest(f"--bbox {text!r}: give west,south,east,north in degrees") from None
-    return shapely.box(west, south, east, north)
+def _found(catalog: Catalog, asked: Search) -> Iterator[bytes]:
+    """As many items as are asked for, page by page."""
+    left = asked.limit
+    while left > 0:
+        page = catalog.search(OPERATOR, replace(asked, limit=min(left, _PAGE)))
+        yield from page.items
+        if page.next is None:
+            return
+        left -= len(page.items)
+        asked = replace(asked, after=page.next)

@@ -1,7 +1,7 @@
 import json
 import re
 import warnings
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +18,7 @@ from shapely.geometry import shape
 
 from api.app import create_app
 from catalog.access import PUBLIC
-from catalog.search import Search
+from catalog.search import Key, Search
 from catalog.store import Catalog
 from kartotek.errors import StorageError
 from kartotek.settings import Settings
@@ -308,6 +308,7 @@ BAD = [
     ('intersects={"type":"Polygon","coordinates":[[[0,0],[1,1],[0,1],[1,0],[0,0]]]}', "valid"),
     ('bbox=1,2,3,4&intersects={"type":"Point","coordinates":[1,2]}', "both"),
     ("token=garbled", "token"),
+    (f"token={Key(datetime(2024, 6, 1, tzinfo=UTC), 'a', chr(0)).token()}", "token"),
     ("token=WyJhIl0", "token"),
 ]
 
@@ -317,6 +318,11 @@ def test_a_wrong_parameter_is_a_bad_request_that_says_why(client, query, reason)
     assert reason.lower() in problem(client.get(f"/search?{query}")).lower()
     if not query.startswith("intersects") and "intersects" not in query:
         assert reason.lower() in problem(client.get(f"/collections/sentinel-2-l2a/items?{query}")).lower()
+
+
+@pytest.mark.parametrize("query", ["ids=%00", "collections=sentinel-2-l2a,%00"])
+def test_a_name_that_can_not_be_is_a_bad_request(client, query):
+    assert query.partition("=")[0] in problem(client.get(f"/search?{query}"))
 
 
 BAD_BODIES = [
@@ -340,6 +346,8 @@ BAD_BODIES = [
     ('{"ids": "one"}', "ids"),
     ('{"ids": [1]}', "ids"),
     ('{"ids": ["\\ud800"]}', ""),
+    ('{"ids": ["\\u0000"]}', "ids"),
+    ('{"datetime": "2024-06-01T00:00:00"}', "datetime"),
     ('{"collections": ["\\udfff"]}', ""),
     ('{"collections": {"a": 1}}', "collections"),
     ('{"intersects": {}}', "intersects"),
@@ -372,7 +380,8 @@ def test_more_names_than_a_search_takes_are_a_bad_request_with_the_number(publis
 @pytest.mark.parametrize(
     "path",
     ["/nothing", "/collections/no-such", "/collections/no-such/items", "/collections/sentinel-2-l2a/items/no-such",
-     "/collections/%00/items", "/collections/..%2f..", "/viewer/no-such.js", "/search/x"],
+     "/collections/%00/items", "/collections/%00", "/collections/sentinel-2-l2a/items/%00", "/files/a/%00/b",
+     "/tiles/sentinel-2-l2a/%00/SWEREF99TM10/0/0/0.png", "/collections/..%2f..", "/viewer/no-such.js", "/search/x"],
 )  # fmt: skip
 def test_what_is_not_there_is_a_problem_with_status_404(client, path):
     assert problem(client.get(path), 404)

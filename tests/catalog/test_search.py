@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.access import OPERATOR, PUBLIC
-from catalog.search import MAX_LIMIT, Key, Search, instant
+from catalog.search import MAX_LIMIT, Key, Search
 from kartotek.errors import BadRequest
 
 NAMES = ("alpha", "beta", "gamma")
@@ -262,15 +262,24 @@ def test_a_page_has_as_many_items_as_asked_for_and_no_next_where_none_are_left(c
     assert len(catalog.search(PUBLIC, Search(limit=10 * MAX_LIMIT)).items) == 12
 
 
+NAMED = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+
+
 @given(
     st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
-    st.text(st.characters(codec="utf-8"), max_size=40),
-    st.text(st.characters(codec="utf-8"), max_size=40),
+    NAMED,
+    NAMED,
 )
 def test_a_token_gives_back_the_key_that_it_was_made_of(time, collection, name):
     key = Key(time, collection, name)
     assert Key.from_token(key.token()) == key
     assert key.token().isascii() and not set(key.token()) & set("+/=& ?")
+
+
+@pytest.mark.parametrize("names", [("\0", "item"), ("collection", "it\0em")])
+def test_a_token_with_a_zero_in_a_name_is_a_foreign_one(names):
+    with pytest.raises(BadRequest, match="rel=next"):
+        Key.from_token(Key(FIRST, *names).token())
 
 
 @given(st.one_of(st.text(max_size=400), st.binary(max_size=300).map(lambda content: content.hex())))
@@ -307,24 +316,7 @@ def test_a_token_that_holds_other_json_is_a_bad_request(found):
 
 def test_a_token_is_only_ever_bound(catalog, make_item, make_collection):
     catalog.publish(make_item(), collection=make_collection())
-    for text in ("'; DROP TABLE items; --", '" OR 1=1', "%", "\0", "\\", "🛰"):
+    for text in ("'; DROP TABLE items; --", '" OR 1=1', "%", "\\", "🛰"):
         key = Key(datetime(2030, 1, 1, tzinfo=UTC), text, text)
         found = catalog.search(OPERATOR, Search(after=key, ids=(text, "item"), collections=(text, "generated")))
         assert len(found.items) == 1
-
-
-TIMES = st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", fullmatch=True)
-
-
-@given(st.text(max_size=60) | TIMES)
-def test_a_time_is_a_point_in_time_or_a_bad_request(text):
-    try:
-        assert instant(text).utcoffset() == timedelta(0)
-    except BadRequest as error:
-        assert "datetime" in str(error)
-
-
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"])
-def test_a_time_beyond_the_calendar_is_a_bad_request(text):
-    with pytest.raises(BadRequest, match="datetime"):
-        instant(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 import shapely
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from catalog import models, store
@@ -58,6 +58,23 @@ def test_publishing_again_takes_the_place_of_the_earlier_item_and_its_squares(ca
     assert found(catalog, area=shapely.box(17, 59, 18, 60)) == []
     assert found(catalog, end=datetime(2024, 12, 1, tzinfo=UTC)) == []
     assert found(catalog, area=north) == ["item"]
+
+
+def test_a_name_with_a_zero_in_it_is_not_there_and_can_not_come_in(catalog, make_item, make_collection):
+    statements = []
+    event.listen(catalog._engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    for ask in (
+        lambda: catalog.collection(OPERATOR, "gene\0rated"),
+        lambda: catalog.item(OPERATOR, "generated", "\0"),
+        lambda: catalog.squares(OPERATOR, "\0", "item"),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    assert statements == []
+    with pytest.raises(BadRequest):
+        catalog.publish(make_item("it\0em"), collection=make_collection())
+    with pytest.raises(BadRequest):
+        catalog.put_collection(make_collection("gene\0rated"))
 
 
 def test_squares_come_out_as_they_were_counted(catalog, make_item, make_collection):
@@ -280,6 +297,10 @@ def test_processes_that_start_at_once_make_the_tables_of_an_empty_database_once(
 
 def test_migrations_go_up_and_down_and_up(tmp_path, make_item, make_collection):
     made = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with pytest.raises(NotMigrated, match=r"no such database.*kartotek migrate"):
+        made.check()
+    assert list(tmp_path.iterdir()) == []  # who looks makes none
+    (tmp_path / "catalog.db").touch()
     with pytest.raises(NotMigrated, match=r"revision none.*kartotek migrate"):
         made.check()
     for _ in range(2):

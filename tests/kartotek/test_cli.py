@@ -3,6 +3,7 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -141,6 +142,7 @@ def test_search_prints_what_it_finds_newest_first(place):
         (["--collections", "sentinel-2-l1c,sentinel-2-l2a", "--limit", "4"], 4),
         (["--ids", "no-such,S2B_MSIL2A_20230823T095559_N0509_R122_T34WET_20230823T140400"], 1),
         (["--bbox", "0,0,1,1"], 0),
+        (["--bbox", "170,-10,-170,10"], 0),
     ],
     ids=str,
 )
@@ -176,17 +178,40 @@ def test_migrate_goes_up_and_down(tmp_path):
     made.close()
 
 
-def test_an_empty_database_gets_its_tables_by_itself(tmp_path):
-    said = run("search", "--database", f"sqlite:///{tmp_path / 'new.db'}")
-    assert (said.exit_code, said.output) == (0, "")
+@pytest.mark.parametrize("words", [["search"], ["info"], ["info", "a/b"]], ids=" ".join)
+def test_a_mistyped_database_is_told_and_not_made(told, tmp_path, words):
+    status, out, err = told(*words, "--database", f"sqlite:///{tmp_path / 'mistyped.db'}")
+    assert (status, out) == (1, "") and list(tmp_path.iterdir()) == []
+    assert re.fullmatch(r"Error: \S+mistyped\.db: no such database; .*kartotek convert.*kartotek migrate.*\n", err)
+
+
+def test_search_prints_as_many_as_asked_for_page_by_page(tmp_path, make_item, make_collection):
+    place = f"sqlite:///{tmp_path / 'many.db'}"
+    made = Catalog(place)
+    made.ready()
+    made.publish(make_item(), collection=make_collection())
+    made.close()
+    with sqlite3.connect(tmp_path / "many.db") as connection:
+        columns = 'collection, footprint, "datetime", start, "end", content'
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) "
+            f"INSERT INTO items(id, {columns}) SELECT 'item-' || i, {columns} FROM items, n"
+        )
+    for limit, count in ((1, 1), (1000, 1000), (1001, 1001), (11_500, 11_500), (20_000, 12_001)):
+        assert run("search", "--database", place, "--limit", limit).output.count("\n") == count
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
         (["info", "sentinel-2-l2a/no-such"], "no item 'no-such' in collection 'sentinel-2-l2a'"),
-        (["search", "--bbox", "1,2,3"], "--bbox '1,2,3': give west,south,east,north"),
-        (["search", "--bbox", "a,b,c,d"], "--bbox"),
+        (["search", "--bbox", "1,2,3"], "bbox: 3 numbers; give west,south,east,north"),
+        (["search", "--bbox", "a,b,c,d"], "bbox"),
+        (["search", "--bbox", "1,2,nan,4"], "bbox"),
+        (["search", "--bbox", "1,5,3,4"], "bbox"),
+        (["search", "--datetime", "2024-06-02/2024-06-01"], "ends before it starts"),
+        (["search", "--datetime", "2024-06-01T00:00:00"], "datetime"),
+        (["search", "--ids", "a\0b"], "ids"),
         (["search", "--datetime", "yesterday"], "datetime: 'yesterday'"),
         (["search", "--datetime", "2024-02-30"], "datetime"),
         (["migrate", "--to", "no-such"], "no-such"),
