@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api import caller
 from api.errors import problem
+from catalog.access import PUBLIC
 from catalog.store import Catalog
 from kartotek.errors import NotFound
 from kartotek.storage import MARKER, MEDIA_TYPES, Storage
@@ -32,8 +33,9 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
         if found is None:
             raise NotFound(f"no file {key!r}")
         collection, item, checksum, suffix = found.groups()
+        reader = caller.reader(request)
         try:
-            content = catalog.item(caller.reader(request), collection, item)
+            content = catalog.item(reader, collection, item)
         except NotFound:
             raise NotFound(f"no file {key!r}") from None
         if f'"href":"{MARKER}{key}"'.encode() not in content:
@@ -42,7 +44,8 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{checksum}"',
-            "Cache-Control": "public, max-age=31536000, immutable",
+            # What anyone gets, a cache may give to anyone; an answer to who may see more is for them alone.
+            "Cache-Control": f"{'public' if reader == PUBLIC else 'private'}, max-age=31536000, immutable",
         }
         if known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)

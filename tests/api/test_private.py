@@ -7,8 +7,9 @@ import orjson
 import pytest
 from fastapi.testclient import TestClient
 
+from api import caller
 from api.app import create_app
-from catalog.access import OPERATOR
+from catalog.access import OPERATOR, Reader
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -221,6 +222,20 @@ def test_generated_requests_are_answered_alike(two):
 @pytest.mark.full
 def test_five_thousand_generated_requests_are_answered_alike(two):
     check_generated(two, 5000, seed=2)
+
+
+def test_no_shared_cache_keeps_a_private_file(two, monkeypatch):
+    """One that kept it would serve it to outsiders."""
+    private, _, items, catalog = two
+    key = items[0]["assets"]["thumbnail"]["href"].removeprefix(MARKER)
+    stored = catalog.search(OPERATOR, Search(collections=(OPEN,), limit=1)).items[0]
+    open_key = orjson.loads(stored)["assets"]["thumbnail"]["href"].removeprefix(MARKER)
+    assert private.get(f"/files/{open_key}").headers["cache-control"].startswith("public, ")
+    # As it will be when there is signing in.
+    monkeypatch.setattr(caller, "reader", lambda request: Reader(collections=frozenset({SECRET})))
+    for headers in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": "*"}):
+        answer = private.get(f"/files/{key}", headers=headers)
+        assert answer.status_code < 400 and answer.headers["cache-control"].startswith("private, ")
 
 
 def test_who_runs_the_system_sees_what_is_private(two):
