@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 
 import click
@@ -42,7 +43,9 @@ def run(settings: Settings, *, announce: bool = True) -> None:
         server = uvicorn.Server(
             uvicorn.Config(create_app(settings, catalog), log_level="warning", server_header=False, access_log=False)
         )
-        with contextlib.suppress(KeyboardInterrupt):  # raised again once all is shut down
+        # Uvicorn raises either signal again once all is shut down; to be stopped is no failure.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
 

@@ -115,6 +115,24 @@ def test_demo_serves_until_it_is_stopped_and_says_where(published, number):
     assert process.returncode in (0, -number)
 
 
+def test_convert_that_is_terminated_leaves_no_temporary_files(products, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [*RUN, "convert", *map(str, sorted(products.glob("*.SAFE")))],
+        env={**os.environ, "TMPDIR": str(scratch), "KARTOTEK_STORAGE": str(tmp_path / "store"),
+                       "KARTOTEK_DATABASE": f"sqlite:///{tmp_path / 'kartotek.db'}"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(scratch.rglob("*.tif")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + signal.SIGTERM, "")
+    assert list(scratch.iterdir()) == []
+
+
 def test_a_port_that_is_taken_is_told_in_a_line(server, place):
     port = server.rpartition(":")[2]
     done = subprocess.run([*RUN, "serve", "--port", port, *place], capture_output=True, text=True, timeout=30)
