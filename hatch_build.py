@@ -73,15 +73,17 @@ def build(work: Path, made: Path) -> None:
     install = [*npm, "ci", "--ignore-scripts", "--loglevel=error", "--no-audit", "--no-fund", "--fetch-retries=1"]
     run("npm ci", install, work)
     run("land.mjs", [*node, "land.mjs"], work)
-    esbuild = [*node, "node_modules/esbuild/bin/esbuild", "src/main.js", "--bundle", "--minify", "--format=esm"]
-    esbuild += ["--target=es2022", "--legal-comments=none", "--entry-names=viewer-[hash]", "--log-level=warning"]
+    entries = ["viewer=src/main.js", "api=src/api.js"]
+    esbuild = [*node, "node_modules/esbuild/bin/esbuild", *entries, "--bundle", "--minify", "--format=esm"]
+    esbuild += ["--target=es2022", "--legal-comments=none", "--entry-names=[name]-[hash]", "--log-level=warning"]
     run("esbuild", [*esbuild, f"--outdir={made}", "--metafile=meta.json"], work)
 
-    page = (work / "index.html").read_text(encoding="utf-8")
-    for suffix in ("js", "css"):
-        (file,) = made.glob(f"viewer-*.{suffix}")
-        page = page.replace(f'"viewer/viewer.{suffix}"', f'"viewer/{file.name}"')
-    (made / "index.html").write_text(page, encoding="utf-8")
+    for name, entry in (("index.html", "viewer"), ("api.html", "api")):
+        page = (work / name).read_text(encoding="utf-8")
+        for suffix in ("js", "css"):
+            (file,) = made.glob(f"{entry}-*.{suffix}")
+            page = page.replace(f'"viewer/{entry}.{suffix}"', f'"viewer/{file.name}"')
+        (made / name).write_text(page, encoding="utf-8")
     outputs = json.loads((work / "meta.json").read_text(encoding="utf-8"))["outputs"].values()
     bundled = {name for output in outputs for name, part in output["inputs"].items() if part["bytesInOutput"]}
     (made / "LICENSES.txt").write_text(licences(work, bundled), encoding="utf-8")

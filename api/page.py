@@ -1,4 +1,4 @@
-"""The map page for browsers: `index.html` and its files, from the folder that `hatch_build.py` fills."""
+"""The pages for browsers, the map and the API's documentation, from the folder that `hatch_build.py` fills."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ installed editable.</p>
 """
 
 
-def page(*, files_url: str = "") -> Response:
-    """The page under its content security policy, or one that says what is missing and how to get it.
+def page(name: str = "index.html", *, files_url: str = "") -> Response:
+    """A page under its content security policy, or one that says what is missing and how to get it.
 
     `files_url` is where thumbnails lie, should that be another origin than the page's own.
     """
     # `/` answers JSON to others, and a new build has new names in it
     headers = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
     try:
-        content = (DIST / "index.html").read_text(encoding="utf-8")
+        content = (DIST / name).read_text(encoding="utf-8")
     except FileNotFoundError:
         content = MISSING.format(reason=html.escape(missing()))
         return HTMLResponse(content, headers=headers | {"Content-Security-Policy": "default-src 'none'"})
@@ -49,15 +49,19 @@ def page(*, files_url: str = "") -> Response:
 
 
 def page_router() -> APIRouter:
-    """The page's files under `viewer/`, each under its exact name."""
+    """The pages' files under `viewer/`, each under its exact name, and the API's documentation."""
     router = APIRouter(include_in_schema=False)
+
+    @router.get("/api.html")
+    def documentation() -> Response:
+        return page("api.html")
 
     @router.api_route("/viewer/{name}", methods=["GET", "HEAD"])
     def file(name: str) -> FileResponse:
         files = {path.name: path for path in DIST.glob("*") if path.suffix in MEDIA and path.name != "missing.txt"}
         if name not in files:
             raise NotFound(f"viewer: no file {name!r}; the page at / names those that there are")
-        hashed = name.startswith("viewer-")
+        hashed = name.startswith(("viewer-", "api-"))
         headers = {"Cache-Control": FOREVER if hashed else "no-cache", "X-Content-Type-Options": "nosniff"}
         return FileResponse(files[name], media_type=MEDIA[files[name].suffix], headers=headers)
 

@@ -125,6 +125,15 @@ def test_land_and_sea_lie_where_they_are(page, east, north, ground):
     assert page.execute_script(there, [east, north]) == {"sweden": [1, 0], "neighbours": [0, 1], "sea": [0, 0]}[ground]
 
 
+def test_the_api_can_be_read_and_tried_without_the_web(browser, server):
+    browser.get(f"{server}/api.html")
+    WebDriverWait(browser, 30).until(lambda page: len(page.find_elements("css selector", ".opblock")) > 8)
+    assert "/search" in browser.find_element("id", "api").text
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    addresses = _run(browser, "return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert addresses and all(address.startswith(server) for address in addresses if not address.startswith("data:"))
+
+
 def test_picture_of_the_readme_can_be_made(page, tmp_path):
     _run(page, f'return kartotek.select("sentinel-2-l2a", "{ITEM}")')
     path = os.environ.get("KARTOTEK_TEST_PICTURE", str(tmp_path / "page.png"))  # `make picture` names the README's
