@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from api import errors, files, page, search, tiles
+from api.middleware import Body, Head
 from catalog.store import Catalog
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
@@ -19,6 +20,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app = search.create(settings, catalog)
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
+    app.add_middleware(Body, most=settings.max_body)
+    app.add_middleware(Head)
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
     app.include_router(tiles.router(catalog, blocks))
     app.include_router(files.router(catalog, storage))

@@ -18,7 +18,7 @@ from kartotek.errors import NotFound
 from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 _PIECE = 1 << 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -42,7 +43,8 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
             stac_fastapi_title=settings.title,
             stac_fastapi_description="Sentinel products as Cloud Optimized GeoTIFFs in SWEREF 99 TM",
             stac_fastapi_landing_id="kartotek",
-            stac_fastapi_version="0.1.0",
+            stac_fastapi_version=metadata.version("kartotek"),
+            docs_url="",  # FastAPI's page loads its script from elsewhere; ours is in api/page.py
             _env_file=None,
         ),
         client=_Client(catalog=catalog, links=Links(settings)),
@@ -56,7 +58,7 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
                 CORSMiddleware,
                 allow_origins=["*"],
                 allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
-                allow_headers=["Content-Type", "Range", "If-None-Match"],
+                allow_headers=["*"],
                 expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag"],
                 max_age=600,
             )

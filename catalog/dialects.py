@@ -99,6 +99,8 @@ def engine(url: str) -> Engine:
         raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL, such as sqlite:///kartotek.db") from error
     if found.get_backend_name() != "sqlite":
         raise BadSettings(f"KARTOTEK_DATABASE: {found.get_backend_name()} is not known; give sqlite:///FILE")
+    if found.database in (None, "", ":memory:"):
+        raise BadSettings("KARTOTEK_DATABASE: a database in memory is gone with each connection; give sqlite:///FILE")
     made = create_engine(found, connect_args={"timeout": 30})
     event.listen(made, "connect", _prepare)
     event.listen(made, "begin", _begin)

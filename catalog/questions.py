@@ -9,7 +9,7 @@ from typing import Any
 
 import shapely
 from shapely import Geometry
-from shapely.errors import GEOSException
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
 from kartotek.errors import BadRequest
@@ -17,6 +17,12 @@ from kartotek.errors import BadRequest
 MAX_VERTICES = 10_000
 MAX_NAMES = 1_000
 """Ids, or collections, of one search."""
+
+GEOMETRIES = (
+    *("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon"),
+    "GeometryCollection",
+)
+"""GeoJSON's types of geometries."""
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
@@ -88,11 +94,13 @@ def box(given: str | Sequence[float]) -> Geometry:
 
 def area(geometry: Mapping[str, Any]) -> Geometry:
     """A GeoJSON geometry in longitude and latitude."""
+    if not isinstance(geometry, Mapping) or geometry.get("type") not in GEOMETRIES:
+        raise BadRequest(f"intersects: no GeoJSON geometry; its type is one of {', '.join(GEOMETRIES)}")
     try:
         found = shape(geometry)
         count = shapely.get_num_coordinates(found)
         valid = shapely.is_valid_reason(found)
-    except (GEOSException, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise BadRequest(f"intersects: no GeoJSON geometry ({error})") from None
     if count > MAX_VERTICES:
         raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """Title of the landing page."""
     cache_mb: int = Field(default=256, ge=16)
     """Memory for decoded blocks of COGs, in MB."""
+    max_body: int = Field(default=1 << 20, ge=1024)
+    """Bytes of a request's body; larger ones are answered 413."""
 
     @property
     def root(self) -> str:

@@ -63,6 +63,7 @@ def test_head_says_what_get_would_without_a_body(client, cog):
         ("bytes=-99999999999", 0, None),
         ("bytes=100-99999999999", 100, None),
         ("bytes= 5 - 9", 5, 10),
+        ("Bytes=5-9", 5, 10),
     ],
 )
 def test_a_range_of_bytes_comes_exactly(client, cog, asked, start, stop):
