@@ -18,6 +18,7 @@ from kartotek import footprints, grids, squares
 from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
+from kartotek.nodata import present
 from kartotek.product import CollectionType, Kind, Layer, Product
 
 MAX_STRETCH = 12
@@ -216,10 +217,11 @@ class _Work:
             if layer.type.bands
         }
         if mask:
-            valid = arrays[mask] != layers[mask].type.nodata
+            valid = present(arrays[mask], layers[mask].type.nodata)
             clear = [value.value for value in layers[mask].type.classes if value.clear]
         else:
-            valid = np.logical_or.reduce([arrays[name] != layer.type.nodata for name, layer in layers.items()])
+            there = [present(arrays[name], layer.type.nodata) for name, layer in layers.items()]
+            valid = np.logical_or.reduce(there)
             clear = []
         return tuple(
             squares.count(
@@ -248,12 +250,12 @@ def _common(found: list[Grid]) -> Grid:
     )
 
 
-def _cut(pixels: NDArray[Any], own: Grid, grid: Grid, nodata: float | None) -> NDArray[Any]:
-    """The pixels on a larger grid of the same pixel size, nodata around them."""
+def _cut(pixels: NDArray[Any], own: Grid, grid: Grid, around: float | None) -> NDArray[Any]:
+    """The pixels on a larger grid of the same pixel size, with a number around them."""
     if own == grid:
         return pixels
     row, column = round((grid.top - own.top) / grid.resolution), round((own.left - grid.left) / grid.resolution)
-    cut = np.full(grid.shape, 0 if nodata is None else nodata, pixels.dtype)
+    cut = np.full(grid.shape, 0 if around is None else around, pixels.dtype)
     cut[row : row + own.rows, column : column + own.columns] = pixels
     return cut
 

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from kartotek import footprints
 from kartotek.grids import Grid
+from kartotek.nodata import present
 
 PIXEL = 20
 """Metres: cells of the mask in which bands of 10, 20 and 60 m are brought together."""
@@ -37,9 +38,7 @@ class Extent:
 
     def add(self, band: NDArray[Any], grid: Grid, nodata: float | None) -> None:
         """Take a band's pixels, (rows, columns), into account; where it has none, the scene has none."""
-        valid = np.ones(band.shape, np.bool_) if nodata is None else band != nodata
-        if nodata is not None and np.isnan(nodata):
-            valid = ~np.isnan(band)
+        valid = present(band, nodata)
         if grid.resolution < PIXEL and PIXEL % grid.resolution == 0:
             factor = int(PIXEL // grid.resolution)
             rows, columns = -(-grid.rows // factor) * factor, -(-grid.columns // factor) * factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,11 @@ def collection(kind: CollectionType) -> pystac.Collection:
         for layer in kind.layers
     } | {name: {"type": MEDIA_TYPES[suffix], **fields} for name, (suffix, fields) in BESIDE.items()}
     made.extra_fields["renders"] = {
-        name: {"title": render.title, "assets": list(render.assets), "rescale": [list(render.rescale)] * 3}
+        name: {
+            "title": render.title,
+            "assets": list(render.assets),
+            "rescale": [list(render.rescale)] * len(render.assets),
+        }
         for name, render in kind.renders.items()
     }
     made.extra_fields["attribution"] = kind.attribution
@@ -189,7 +194,7 @@ def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
     """`bands` of STAC 1.1 and, for measured bands, the older `eo:bands`; scale and offset where a layer is given."""
     numbers: dict[str, object] = {"data_type": kind.data_type}
     if kind.nodata is not None:
-        numbers["nodata"] = kind.nodata
+        numbers["nodata"] = kind.nodata if math.isfinite(kind.nodata) else str(kind.nodata)
     if kind.unit:
         numbers["unit"] = kind.unit
     if layer is not None and (layer.scale, layer.offset) != (1.0, 0.0):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kartotek.grids import Grid
 from kartotek.indices import Index
+from kartotek.nodata import present
 
 SIZE = 5_000
 """Metres along a side."""
@@ -65,10 +66,9 @@ class Physical:
 
     def values(self, rows: slice) -> NDArray[np.float64]:
         """Physical values of some rows; NaN where there is no data."""
-        numbers = self.numbers[rows].astype(np.float64)
-        if self.nodata is not None:
-            numbers[self.numbers[rows] == self.nodata] = np.nan
-        values: NDArray[np.float64] = numbers * self.scale + self.offset
+        numbers = self.numbers[rows]
+        values: NDArray[np.float64] = numbers * np.float64(self.scale) + self.offset
+        values[~present(numbers, self.nodata)] = np.nan
         return values
 
 
