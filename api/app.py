@@ -24,7 +24,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.add_middleware(Head)
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
     app.include_router(tiles.router(catalog, blocks))
-    app.include_router(files.router(catalog, storage))
+    app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(page.page_router())
 
     @app.get("/livez", tags=["Health"], summary="Whether the process answers")

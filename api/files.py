@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api import caller
 from api.errors import problem
@@ -22,8 +22,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 _PIECE = 1 << 20
 
 
-def router(catalog: Catalog, storage: Storage) -> APIRouter:
-    """The routes of files."""
+def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> APIRouter:
+    """The routes of files; where asked for, GET sends clients on to an address of the storage's own, if it has one."""
     made = APIRouter(tags=["Files"])
 
     @made.head("/files/{key:path}", include_in_schema=False)
@@ -49,6 +49,8 @@ def router(catalog: Catalog, storage: Storage) -> APIRouter:
         }
         if known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
+        if redirect and request.method == "GET" and (address := storage.url(key)):
+            return RedirectResponse(address, headers={"Cache-Control": "no-store"})  # the address expires
         start, stop = 0, size
         status = HTTPStatus.OK
         asked = request.headers.get("range")

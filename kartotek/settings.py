@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -14,13 +16,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KARTOTEK_", extra="ignore", frozen=True)
 
     database: str = "sqlite:///kartotek.db"
-    """SQLAlchemy URL of the catalog."""
+    """URL of the catalog: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME with PostGIS."""
     storage: str = "kartotek-store"
-    """Folder that holds the files."""
+    """Where the files lie: a folder, or s3://BUCKET/PREFIX, whose endpoint and credentials the AWS_* variables name."""
     url: str | None = None
     """Public root of all links; unset: the address that `serve` listens on. Never taken from the Host header."""
     files_url: str | None = None
     """Public root of files; unset: `url` + /files."""
+    files: Literal["stream", "redirect"] = "stream"
+    """Whether /files gives the bytes itself, or sends clients on to a signed address of the bucket."""
     host: str = "127.0.0.1"
     """Address that `serve` listens on."""
     port: int = Field(default=8000, ge=0, le=65535)

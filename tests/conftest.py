@@ -1,8 +1,16 @@
 """What all tests share: the sample products, published once, and servers on them; an empty catalog; small items."""
 
+import contextlib
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +24,7 @@ from shapely.geometry import mapping
 import converters  # noqa: F401  its import sets GDAL up, which must come before rasterio's
 from catalog.store import Catalog
 from kartotek.settings import Settings
-from kartotek.storage import FolderStorage
+from kartotek.storage import FolderStorage, Storage, open_storage
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -25,20 +33,25 @@ SHARED = ROOT.parent / "shared"
 MAIN = "from kartotek.cli import main; main()"
 """What `kartotek` runs, whether it is installed or not."""
 
-DATABASES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'catalog.db'}"}
-"""Databases that the catalog's tests run on; adding one is adding an entry that gives the URL of an empty one."""
-
 
 @dataclass(frozen=True)
 class Published:
     """The sample products as items."""
 
     folder: Path
+    """Where the products lie, below `products`."""
     settings: Settings
-    storage: FolderStorage
+    storage: Storage
     catalog: Catalog
-    said: str
+    local: FolderStorage
+    """The same files in a folder, for those who look at them without us."""
+    said: str = ""
     """What `kartotek demo` printed while it made them."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of database, for `make_database`."""
+        return "sqlite" if self.settings.database.startswith("sqlite") else "postgis"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,26 +63,81 @@ def no_settings_from_outside():
 
 
 @pytest.fixture(scope="session")
-def products(published):
-    """The folder of the standard samples: twelve small products, ten folders and two zips."""
-    return published.folder / "products"
+def s3_server() -> Iterator[str]:
+    """The endpoint of an S3 server, which the AWS_* variables name from now on."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    names = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**names, "AWS_REGION": "us-east-1", "NO_PROXY": "127.0.0.1"}.items():
+            patch.setenv(name, value)
+        _wait_for(process, port)
+        yield endpoint
+    process.terminate()
+    process.wait(10)
+
+
+def _new_bucket(endpoint: str) -> str:
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=30):
+        return f"s3://{name}"
+
+
+@pytest.fixture
+def bucket(s3_server) -> str:
+    """An empty bucket's address, such as s3://bucket-0."""
+    return _new_bucket(s3_server)
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory) -> Iterator[Published]:
-    """The standard samples, made, converted and published by `kartotek demo`, once for all tests."""
+def products(demo):
+    """The folder of the standard samples: twelve small products, ten folders and two zips."""
+    return demo.folder / "products"
+
+
+def _command(*words: object) -> str:
+    """What a command of ours prints."""
     from click.testing import CliRunner
 
     from kartotek.cli import cli
 
-    folder = Path(os.environ.get("KARTOTEK_TEST_DEMO") or tmp_path_factory.mktemp("demo"))
-    said = CliRunner().invoke(cli, ["demo", "--no-serve", str(folder)], catch_exceptions=False)
+    said = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
     assert said.exit_code == 0, said.output
+    return said.output
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Iterator[Published]:
+    """The standard samples, made, converted and published by `kartotek demo`, once for all tests."""
+    folder = Path(os.environ.get("KARTOTEK_TEST_DEMO") or tmp_path_factory.mktemp("demo"))
+    said = _command("demo", "--no-serve", folder)
     settings = Settings(
         database=f"sqlite:///{folder / 'kartotek.db'}", storage=str(folder / "store"), url="http://catalog.test"
     )
+    catalog, storage = Catalog(settings.database), FolderStorage(folder / "store")
+    yield Published(folder, settings, storage, catalog, storage, said)
+    catalog.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite, folder", "postgis, s3"])
+def published(request, demo) -> Iterator[Published]:
+    """The standard samples as items: on one file and in a folder, and on PostGIS and in a bucket."""
+    if request.param == "sqlite, folder":
+        yield demo
+        return
+    settings = Settings(
+        database=request.getfixturevalue("make_database")("postgis"),
+        storage=_new_bucket(request.getfixturevalue("s3_server")),
+        url="http://catalog.test",
+    )
     catalog = Catalog(settings.database)
-    yield Published(folder, settings, FolderStorage(folder / "store"), catalog, said.output)
+    catalog.migrate()
+    products = sorted((demo.folder / "products").iterdir())
+    _command("convert", "--database", settings.database, "--storage", settings.storage, *products)
+    yield Published(demo.folder, settings, open_storage(settings.storage), catalog, demo.local)
     catalog.close()
 
 
@@ -98,10 +166,131 @@ def server(published) -> Iterator[str]:
             process.terminate()
 
 
-@pytest.fixture(params=DATABASES)
-def catalog(request, tmp_path) -> Iterator[Catalog]:
+@pytest.fixture(scope="session")
+def postgis() -> Iterator[str]:
+    """The URL of a PostgreSQL server, without a database, that has one called `template_kartotek` with the extensions.
+
+    The server that KARTOTEK_TEST_POSTGIS names, or one of its own from the system's package.
+    """
+    import sqlalchemy
+
+    with contextlib.ExitStack() as stack:
+        url = os.environ.get("KARTOTEK_TEST_POSTGIS") or stack.enter_context(_cluster())
+        _on_server(url, "DROP DATABASE IF EXISTS template_kartotek")
+        _on_server(url, "CREATE DATABASE template_kartotek")
+        template = sqlalchemy.create_engine(f"{url}/template_kartotek")
+        with template.begin() as connection:
+            for name in ("postgis", "btree_gist"):
+                connection.execute(sqlalchemy.text(f"CREATE EXTENSION {name}"))
+        template.dispose()
+        yield url
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[str]:
+    """A PostgreSQL cluster that is gone afterwards."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("no PostgreSQL here (Debian: apt install postgresql-postgis): nothing is tested on PostGIS")
+    bin = programs[-1].parent
+    # A server does not run as root; the package brings a user of its own.
+    other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="kartotek-postgis-", ignore_cleanup_errors=True) as folder:
+        if other:
+            shutil.chown(folder, "postgres", "postgres")
+        subprocess.run(
+            [*other, bin / "initdb", "-D", f"{folder}/data", "-U", "kartotek", "-A", "trust", "-E", "UTF8", "-N"],
+            check=True, capture_output=True, cwd=folder,
+        )  # fmt: skip
+        port = _free_port()
+        settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off",
+                    "max_connections": 200, "shared_buffers": "128MB", "log_min_messages": "fatal"}  # fmt: skip
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        process = subprocess.Popen(
+            [*other, bin / "postgres", "-D", f"{folder}/data", *options], cwd=folder,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            _wait_for(process, port)
+            yield f"postgresql+psycopg://kartotek@127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGINT)  # without waiting for those who are connected
+            process.wait(30)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return once a server listens."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args} does not listen")
+
+
+@pytest.fixture(scope="session")
+def make_database(request, tmp_path_factory) -> Callable[[str], str]:
+    """Gives the URL of a new empty database of a kind; adding a kind is adding it here."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp('database') / 'catalog.db'}"
+        url, name = request.getfixturevalue("postgis"), f"test_{uuid.uuid4().hex[:16]}"
+        _on_server(url, f"CREATE DATABASE {name} TEMPLATE template_kartotek")
+        return f"{url}/{name}"
+
+    return make
+
+
+def _on_server(url: str, statement: str) -> None:
+    """Run a statement that concerns databases as wholes."""
+    import sqlalchemy
+
+    server = sqlalchemy.create_engine(sqlalchemy.make_url(url).set(database="postgres"), poolclass=sqlalchemy.NullPool)
+    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sqlalchemy.text(statement))
+
+
+@pytest.fixture(params=["sqlite", "postgis"])
+def new_database(request, make_database) -> Iterator[Callable[[], str]]:
+    """Gives the URLs of new empty databases, of each kind."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(make_database(request.param))
+        return made[-1]
+
+    yield make
+    for url in made:
+        if request.param == "postgis":
+            _on_server(url, f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+
+@pytest.fixture
+def break_database() -> Callable[[Catalog], None]:
+    """Makes a catalog's database one that can't be used."""
+
+    def do(catalog: Catalog) -> None:
+        catalog.close()
+        kind, name = catalog._engine.dialect.name, catalog._engine.url.database
+        if kind == "sqlite":
+            Path(name).write_bytes(b"no database any more " * 100)
+        else:
+            _on_server(catalog.place, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+
+    return do
+
+
+@pytest.fixture
+def catalog(new_database) -> Iterator[Catalog]:
     """An empty catalog, on each database."""
-    made = Catalog(DATABASES[request.param](tmp_path))
+    made = Catalog(new_database())
     made.migrate()
     yield made
     made.close()

@@ -85,15 +85,15 @@ def test_every_option_says_what_it_is():
             assert isinstance(parameter, click.Argument) or parameter.help, (name, parameter.name)
 
 
-def test_demo_makes_converts_and_tells_and_does_nothing_the_second_time(published):
-    if published.said:
-        kinds = [line.split()[0] for line in published.said.splitlines()]
+def test_demo_makes_converts_and_tells_and_does_nothing_the_second_time(demo):
+    if demo.said:
+        kinds = [line.split()[0] for line in demo.said.splitlines()]
         assert kinds == ["made"] * 12 + ["converted"] * 12
-    database = published.folder / "kartotek.db"
-    before = (database.stat().st_mtime_ns, len(list(published.storage.keys())))
-    again = run("demo", "--no-serve", published.folder)
+    database = demo.folder / "kartotek.db"
+    before = (database.stat().st_mtime_ns, len(list(demo.storage.keys())))
+    again = run("demo", "--no-serve", demo.folder)
     assert (again.exit_code, again.output) == (0, "")
-    assert before == (database.stat().st_mtime_ns, len(list(published.storage.keys())))
+    assert before == (database.stat().st_mtime_ns, len(list(demo.storage.keys())))
 
 
 def serving(*words):
@@ -101,8 +101,8 @@ def serving(*words):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_demo_serves_until_it_is_stopped_and_says_where(published, number):
-    with serving("demo", "--port", "0", "--no-browser", published.folder) as process:
+def test_demo_serves_until_it_is_stopped_and_says_where(demo, number):
+    with serving("demo", "--port", "0", "--no-browser", demo.folder) as process:
         lines = [process.stdout.readline() for _ in range(5)]
         page = lines[0].split()[1]
         with urllib.request.urlopen(f"{page}search?limit=1", timeout=10) as answer:
@@ -236,7 +236,7 @@ def test_search_prints_as_many_as_asked_for_page_by_page(tmp_path, make_item, ma
         (["search", "--database", "sqlite:////no/such/folder/catalog.db"], "/no/such/folder"),
         (["search", "--database", "mysql://host/name"], "KARTOTEK_DATABASE"),
         (["migrate", "--database", "sqlite:////no/such/folder/catalog.db"], "/no/such/folder"),
-        (["convert", "--storage", "s3://bucket", "x.SAFE"], "KARTOTEK_STORAGE"),
+        (["convert", "--storage", "gs://bucket", "x.SAFE"], "KARTOTEK_STORAGE"),
     ],
     ids=" ".join,
 )

@@ -1,58 +1,17 @@
-"""Where files lie: objects under keys, written once, read back, in whole or in part.
-
-A key is a relative path of letters, digits, dots, hyphens and underscores. Keys carry the SHA-256 of what lies under
-them, so that an object never changes and may be cached for ever.
-"""
+"""Files in a folder."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-from kartotek.errors import BadSettings, NotStored, StorageError
+from kartotek.errors import NotStored, StorageError
+from kartotek.storage.keys import checked, is_key
 
-MARKER = "storage:///"
-"""What an asset's href starts with at rest; a key follows. It becomes the public root of files on the way out."""
-
-MEDIA_TYPES = {
-    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
-    ".png": "image/png",
-    ".parquet": "application/vnd.apache.parquet",
-}
-"""What files are, by suffix: in items, and where they are served."""
-
-_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}/)*[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _CHUNK = 1 << 20
-
-
-class Storage(Protocol):
-    """What conversion, catalog and server need of a storage."""
-
-    def create(self, key: str, source: Path) -> None:
-        """Store a file's bytes durably under a key; nothing happens where the key is taken already."""
-        ...
-
-    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """Bytes from `start` on; fewer than `length` at the end, none after it. Raises NotStored."""
-        ...
-
-    def size(self, key: str) -> int:
-        """Bytes under a key. Raises NotStored."""
-        ...
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that start with a prefix, in order."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Remove what lies under a key, if anything does."""
-        ...
 
 
 class FolderStorage:
@@ -102,7 +61,7 @@ class FolderStorage:
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys that start with a prefix; files that are being written are none."""
         found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
-        yield from sorted(key for key in found if key.startswith(prefix) and _KEY.fullmatch(key))
+        yield from sorted(key for key in found if key.startswith(prefix) and is_key(key))
 
     def delete(self, key: str) -> None:
         """Remove the file."""
@@ -113,10 +72,12 @@ class FolderStorage:
         except OSError as error:
             raise StorageError(f"{self.root}: can't remove {key}: {error.strerror}") from error
 
+    def url(self, key: str) -> None:
+        """None: a folder is read through the API alone."""
+        checked(key)
+
     def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key) or len(key) > 900:
-            raise NotStored(f"{key[:100]!r}: not a key")
-        return self.root / key
+        return self.root / checked(key)
 
     def _sync_folders(self, folder: Path) -> None:
         """Flush the names in a folder, and those of the folders that lead to it, to the disk.
@@ -128,22 +89,6 @@ class FolderStorage:
             folder = folder.parent
         with contextlib.suppress(PermissionError):  # the root may lie in a folder that is not ours to read
             _sync_folder(folder)
-
-
-def digest(storage: Storage, key: str) -> tuple[str, int]:
-    """(SHA-256 in hexadecimal, size) of what lies under a key, read back in pieces."""
-    found, position = hashlib.sha256(), 0
-    while piece := storage.read(key, position, 8 * _CHUNK):
-        found.update(piece)
-        position += len(piece)
-    return found.hexdigest(), position
-
-
-def open_storage(place: str) -> Storage:
-    """The storage that a setting names: a folder."""
-    if "://" in place:
-        raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no folder; this version stores files in a folder")
-    return FolderStorage(Path(place))
 
 
 def _sync_folder(folder: Path) -> None:

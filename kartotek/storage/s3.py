@@ -1,0 +1,150 @@
+"""Objects in a bucket of S3, or of what speaks its protocol; endpoint and credentials by the AWS_* variables."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store
+
+from kartotek.errors import BadSettings, NotStored, StorageError
+from kartotek.storage.keys import checked, is_key
+
+PATIENCE = timedelta(seconds=60)
+"""How long a request is tried again after 5xx, cut and stalled answers."""
+STALL = timedelta(seconds=15)
+"""Without a byte for so long, an answer is given up."""
+SIGNED = timedelta(hours=1)
+"""How long a signed address is good for."""
+_WRITE = "kartotek-write"
+"""Object metadata: which attempt at writing made it."""
+
+log = logging.getLogger(__name__)
+
+
+class S3Storage:
+    """A bucket, or the part of it under a prefix. Safe to share between threads, not to carry over a fork."""
+
+    def __init__(self, place: str) -> None:
+        found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", place)
+        prefix = (found[2] or "").strip("/") if found else ""
+        if found is None or (prefix and not is_key(prefix)):
+            raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no s3://BUCKET/PREFIX")
+        self._place = place
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        self._store = S3Store(
+            found[1],
+            prefix=prefix or None,
+            config={"checksum_algorithm": "SHA256"},
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": STALL,
+                "read_timeout": STALL,
+                "timeout": timedelta(minutes=10),
+            },
+            retry_config={
+                "max_retries": 8,
+                "retry_timeout": PATIENCE,
+                "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 2},
+            },
+        )
+        self._conditional = True
+
+    def create(self, key: str, source: Path) -> None:
+        """One PUT that the bucket refuses where the key is taken; a look before the PUT where it can't do that."""
+        checked(key)
+        if self._conditional:
+            try:
+                self._put(key, source, "create")
+                return
+            except _NotOffered:
+                self._conditional = False
+        with contextlib.suppress(NotStored):
+            self.size(key)
+            return
+        self._put(key, source, "overwrite")
+
+    def _put(self, key: str, source: Path, mode: Literal["create", "overwrite"]) -> None:
+        write = uuid.uuid4().hex
+        try:
+            obstore.put(self._store, key, source, mode=mode, use_multipart=False, attributes={_WRITE: write})
+        except AlreadyExistsError:
+            # Somebody else's, or our own, whose answer was lost before it was tried again: the same bytes either way,
+            # since keys carry their hash, and whoever publishes reads them back.
+            with contextlib.suppress(BaseError, OSError):
+                mine = obstore.get(self._store, key).attributes.get(_WRITE) == write
+                log.debug("%s: was there already, by %s", key, "this write" if mine else "another")
+        except (BaseError, OSError) as error:
+            if mode == "create" and "501 Not Implemented" in str(error):
+                raise _NotOffered from error
+            self._fail("write", key, error)
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """One GET of a range."""
+        checked(key)
+        if length == 0:
+            self.size(key)
+            return b""
+        try:
+            if length is None and start == 0:
+                return bytes(obstore.get(self._store, key).bytes())
+            if length is None:
+                return bytes(obstore.get(self._store, key, options={"range": {"offset": start}}).bytes())
+            return bytes(obstore.get_range(self._store, key, start=start, length=length))
+        except FileNotFoundError:
+            raise NotStored(f"{key}: no such object in {self._place}") from None
+        except (BaseError, OSError) as error:
+            if "416" in str(error):  # begins at the end, or after it
+                return b""
+            self._fail("read", key, error)
+
+    def size(self, key: str) -> int:
+        """The object's size, by HEAD."""
+        try:
+            return int(obstore.head(self._store, checked(key))["size"])
+        except FileNotFoundError:
+            raise NotStored(f"{key}: no such object in {self._place}") from None
+        except (BaseError, OSError) as error:
+            self._fail("look at", key, error)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys that start with a prefix, a page at a time."""
+        folder = prefix.rpartition("/")[0]
+        try:
+            for page in obstore.list(self._store, prefix=folder or None):
+                yield from (found["path"] for found in page if found["path"].startswith(prefix))
+        except (BaseError, OSError) as error:
+            self._fail("list", prefix, error)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; S3 says nothing where there was none."""
+        try:
+            obstore.delete(self._store, checked(key))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            self._fail("remove", key, error)
+
+    def url(self, key: str) -> str:
+        """A signed address."""
+        return obstore.sign(self._store, "GET", checked(key), SIGNED)
+
+    def _fail(self, what: str, key: str, error: Exception) -> NoReturn:
+        reason = str(error).partition("\n")[0]
+        raise StorageError(
+            f"{self._place}: can't {what} {key}: {reason[:300]}; is the bucket there, and are AWS_ENDPOINT_URL, "
+            "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right?"
+        ) from error
+
+
+class _NotOffered(Exception):
+    """The bucket's server knows no conditional PUT."""

@@ -1,0 +1,132 @@
+"""A bucket, behind a server that has its faults."""
+
+import http.client
+import http.server
+import threading
+import urllib.request
+from collections import Counter
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+
+from kartotek.errors import NotStored, StorageError
+from kartotek.storage import digest, s3
+from kartotek.storage.s3 import S3Storage
+
+CONTENT = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@contextmanager
+def faulty(monkeypatch, endpoint, fault):
+    """A server between us and the bucket; `fault(attempt, headers)` says what goes wrong: a status, "cut" or "lost"."""
+    seen = Counter()
+    where = urlsplit(endpoint)
+
+    class Between(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do(self):
+            seen[self.command] += 1
+            wrong = fault(seen[self.command], self.headers)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if isinstance(wrong, int):
+                self.send_response(wrong)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            behind = http.client.HTTPConnection(where.netloc)
+            behind.request(self.command, self.path, body, dict(self.headers))
+            answer = behind.getresponse()
+            content = answer.read()
+            if wrong == "lost":  # it was done, and nobody hears of it
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else len(content)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if wrong == "cut" else content)
+            self.close_connection = wrong == "cut"
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do  # noqa: N815
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield seen
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("wrong", [503, 500, "cut", "lost"])
+def test_a_request_that_fails_is_tried_again_and_what_it_wrote_is_whole_and_once(
+    monkeypatch, s3_server, bucket, source, wrong
+):
+    with faulty(monkeypatch, s3_server, lambda attempt, _: wrong if attempt <= 2 else None) as seen:
+        storage = S3Storage(bucket)
+        storage.create("a/b.tif", source)
+        assert digest(storage, "a/b.tif")[1] == len(CONTENT)
+        assert storage.read("a/b.tif", 1000, 50_000) == CONTENT[1000:51_000]
+        assert list(storage.keys()) == ["a/b.tif"]
+    assert seen["PUT"] >= 2 or wrong == "cut"  # the answer to a PUT has no body to be cut
+
+
+def test_a_bucket_without_conditional_put_is_looked_at_before_it_is_written_to(
+    monkeypatch, s3_server, bucket, source, tmp_path
+):
+    with faulty(monkeypatch, s3_server, lambda _, headers: 501 if "If-None-Match" in headers else None) as seen:
+        storage = S3Storage(bucket)
+        storage.create("a", source)
+        before = seen["PUT"]
+        (tmp_path / "other").write_bytes(b"other")
+        storage.create("a", tmp_path / "other")
+        assert storage.read("a") == CONTENT
+        assert seen["PUT"] == before > 1
+
+
+def test_a_server_that_does_not_answer_is_an_error_that_names_the_settings(monkeypatch, source):
+    monkeypatch.setattr(s3, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    storage = S3Storage("s3://bucket")
+    for use in (storage.read, storage.size, storage.delete, lambda key: storage.create(key, source)):
+        with pytest.raises(StorageError, match=r"s3://bucket.*AWS_ENDPOINT_URL") as told:
+            use("a")
+        assert not isinstance(told.value, NotStored) and "\n" not in str(told.value)
+
+
+def test_a_bucket_that_is_not_there_is_an_error(s3_server, bucket, source):
+    with pytest.raises(StorageError, match="is the bucket there"):
+        S3Storage("s3://no-such-bucket").create("a", source)
+
+
+def test_a_signed_address_gives_the_object_to_anyone(bucket, source):
+    storage = S3Storage(bucket)
+    storage.create("a/b.tif", source)
+    with urllib.request.urlopen(storage.url("a/b.tif")) as answer:
+        assert answer.read() == CONTENT
+
+
+def test_a_prefix_is_a_storage_of_its_own(bucket, source):
+    one, other = S3Storage(f"{bucket}/one"), S3Storage(f"{bucket}/other/deep/")
+    one.create("a", source)
+    assert list(other.keys()) == [] and list(one.keys()) == ["a"]
+    with pytest.raises(NotStored):
+        other.read("a")
