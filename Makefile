@@ -16,10 +16,10 @@ demo: $(VENV)/.installed  ## make samples, convert them, and serve them with a m
 serve: $(VENV)/.installed  ## serve the catalog of this folder
 	$(BIN)/kartotek serve
 
-test: $(VENV)/.tested browser  ## all tests but the full counts
+test: $(VENV)/.tested browser postgis  ## all tests but the full counts
 	$(BIN)/python -m pytest $(TESTS)
 
-test-full: $(VENV)/.tested browser  ## full counts and full-size products: an hour
+test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: an hour
 	$(BIN)/python -m pytest -m full $(TESTS)
 
 check: $(VENV)/.tested  ## formatting, lint, types, layers, then the tests
@@ -65,6 +65,6 @@ $(VENV)/.tested: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.documented: $(VENV)/.tested
 	touch $@
 
-.PHONY: browser
-browser:
-	@sh tools/browser.sh
+.PHONY: browser postgis
+browser postgis:
+	@sh tools/$@.sh

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from catalog.dialects import Footprint, Instant
+from catalog.dialects import Footprint, Instant, Name
 
 metadata = MetaData(
     naming_convention={
@@ -39,7 +39,7 @@ _Key = BigInteger().with_variant(Integer, "sqlite")
 collections = Table(
     "collections",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Name, primary_key=True),
     Column("private", Boolean, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
@@ -48,8 +48,8 @@ items = Table(
     "items",
     metadata,
     Column("pk", _Key, primary_key=True, autoincrement=True),
-    Column("collection", Text, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
-    Column("id", Text, nullable=False),
+    Column("collection", Name, ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Name, nullable=False),
     Column("footprint", Footprint, nullable=False),
     Column("datetime", Instant, nullable=False),
     Column("start", Instant, nullable=False),

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select, tuple_
 
 from catalog import dialects
 from catalog.access import Reader, visible
+from catalog.dialects import Database
 from catalog.models import items
 from kartotek.errors import BadRequest
 
@@ -86,28 +87,29 @@ class Page:
 def page(connection: Connection, reader: Reader, search: Search) -> Page:
     """The items that the reader may see and the search asks for, newest first."""
     wanted = replace(search, limit=min(search.limit, MAX_LIMIT))
-    rows = connection.execute(statement(reader, wanted).limit(wanted.limit + 1)).all()
+    database = dialects.of(connection)
+    rows = connection.execute(statement(database, reader, wanted).limit(wanted.limit + 1)).all()
     more = len(rows) > wanted.limit
     rows = rows[: wanted.limit]
     keys = tuple(Key(row.datetime, row.collection, row.id) for row in rows)
     return Page(tuple(row.content for row in rows), keys, keys[-1] if more else None)
 
 
-def statement(reader: Reader, search: Search) -> Select[Any]:
+def statement(database: Database, reader: Reader, search: Search) -> Select[Any]:
     """The search as SQL, without its limit; values are only ever bound."""
     found = select(items.c.datetime, items.c.collection, items.c.id, items.c.content)
-    found = found.where(visible(reader, items.c.collection), *_conditions(search))
+    found = found.where(visible(reader, items.c.collection), *_conditions(database, search))
     return found.order_by(items.c.datetime.desc(), items.c.collection, items.c.id)
 
 
-def _conditions(search: Search) -> Sequence[ColumnElement[bool]]:
+def _conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if search.ids is not None:
         found.append(items.c.id.in_(search.ids))
     if search.collections is not None:
         found.append(items.c.collection.in_(search.collections))
     if search.area is not None:
-        found.append(dialects.intersects(items.c.pk, items.c.footprint, search.area, search.start, search.end))
+        found.append(database.intersects(items.c.pk, items.c.footprint, search.area, search.start, search.end))
     if search.start is not None:
         found.append(items.c.end >= search.start)
     if search.end is not None:

@@ -177,17 +177,17 @@ class Catalog:
         row = _row(document, content)
         kind = _collection_row(collection)
         with self._writing() as connection:
-            connection.execute(dialects.upsert(collections, kind, key=["id"], keep=["private"]))
+            _enter(connection, kind, keep=["private"])
             before = connection.scalar(
                 select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
             )
-            connection.execute(dialects.upsert(items, row, key=("collection", "id")))
+            dialects.upsert(connection, items, row, key=("collection", "id"))
             pk = connection.scalar(
                 select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
             )
             if pk is None:
                 raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
-            dialects.index_place(connection, pk, row["footprint"], row["start"], row["end"])
+            dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
                 connection.execute(insert(squares), [_square(pk, square) for square in counted])
@@ -202,7 +202,7 @@ class Catalog:
         row = _collection_row(content, private=bool(private))
         kept = ["private"] if private is None else []
         with self._writing() as connection:
-            connection.execute(dialects.upsert(collections, row, key=["id"], keep=kept))
+            _enter(connection, row, keep=kept)
 
     def delete_item(self, collection: str, name: str) -> None:
         """Take an item out of the catalog; its files stay. Raises NotFound."""
@@ -210,7 +210,7 @@ class Catalog:
             pk = connection.scalar(select(items.c.pk).where(items.c.collection == collection, items.c.id == name))
             if pk is None:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")
-            dialects.unindex_place(connection, pk)
+            dialects.of(connection).unindex_place(connection, pk)
             connection.execute(delete(items).where(items.c.pk == pk))
 
 
@@ -230,6 +230,13 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "cloud_cover": properties.get("eo:cloud_cover"),
         "content": content,
     }
+
+
+def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:
+    """Write a collection's row where it differs: one that is written is locked, and publishers would queue for it."""
+    there = connection.execute(select(collections).where(collections.c.id == row["id"])).mappings().first()
+    if there is None or any(there[name] != row[name] for name in row if name not in keep):
+        dialects.upsert(connection, collections, row, key=["id"], keep=keep)
 
 
 def _collection_row(content: bytes, *, private: bool = False) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from catalog import dialects
-from catalog.dialects import Footprint, Instant
+from catalog.dialects import Footprint, Instant, Name
 
 revision = "0001"
 down_revision = None
@@ -17,9 +17,11 @@ _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
+    database = dialects.of(op.get_bind())
+    database.prepare(op.get_bind())
     op.create_table(
         "collections",
-        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("id", Name, nullable=False),
         sa.Column("private", sa.Boolean, nullable=False),
         sa.Column("content", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_collections"),
@@ -27,8 +29,8 @@ def upgrade() -> None:
     op.create_table(
         "items",
         sa.Column("pk", _KEY, nullable=False),
-        sa.Column("collection", sa.Text, nullable=False),
-        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("collection", Name, nullable=False),
+        sa.Column("id", Name, nullable=False),
         sa.Column("footprint", Footprint, nullable=False),
         sa.Column("datetime", Instant, nullable=False),
         sa.Column("start", Instant, nullable=False),
@@ -56,11 +58,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["item"], ["items.pk"], ondelete="CASCADE", name="fk_squares_item"),
     )
     op.create_index("ix_squares_place", "squares", ["east", "north"])
-    dialects.create_place_index(op.get_bind())
+    database.create_place_index(op.get_bind())
 
 
 def downgrade() -> None:
-    dialects.drop_place_index(op.get_bind())
+    dialects.of(op.get_bind()).drop_place_index(op.get_bind())
     op.drop_table("squares")
     op.drop_table("items")
     op.drop_table("collections")

@@ -91,7 +91,7 @@ def test_pystac_client_opens_searches_and_walks_without_a_warning(server):
 @pytest.fixture(scope="module")
 def loaded(server, published):
     """Granule → shares of equal pixels: red and near infrared at 10 m, and at 20 m."""
-    said = script(LOAD, server, published.storage.root, *GRANULES)
+    said = script(LOAD, server, published.local.root, *GRANULES)
     return dict(orjson.loads(line) for line in said.splitlines())
 
 

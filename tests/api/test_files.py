@@ -5,13 +5,16 @@ import os
 import random
 import subprocess
 import sys
+import urllib.request
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 import pytest
 import rasterio
+from fastapi.testclient import TestClient
 
+from api.app import create_app
 from catalog.access import PUBLIC
 from catalog.search import Search
 from kartotek.storage import MARKER
@@ -174,7 +177,7 @@ def test_no_path_leads_out_of_the_items_files(server, published, cog):
         "/files/%2e%2e/kartotek.db",
         "/files/%252e%252e/kartotek.db",
         f"/files/{published.folder}/kartotek.db",
-        f"/files/{published.storage.root}/{key}",
+        f"/files/{published.local.root}/{key}",
         "/files//etc/passwd",
         "/files/file:///etc/passwd",
         "/files/http://127.0.0.1/x",
@@ -224,7 +227,7 @@ def test_gdal_reads_served_files_by_range_as_it_reads_them_on_disk(server, publi
     given = []
     for name in ("B02", "SCL", "B01"):
         key = item["assets"][name]["href"].removeprefix(MARKER)
-        given.append(json.dumps([f"{server}/files/{key}", str(published.storage.root / key)]))
+        given.append(json.dumps([f"{server}/files/{key}", str(published.local.root / key)]))
     plain = {name: value for name, value in os.environ.items() if not name.startswith("GDAL_")}
     done = subprocess.run(
         [sys.executable, "-c", READ], input="\n".join(given), env=plain, capture_output=True, text=True, timeout=60
@@ -246,3 +249,19 @@ def test_a_served_file_opens_in_a_process_of_ours_too(server, item):
     key = item["assets"]["SCL"]["href"].removeprefix(MARKER)
     with rasterio.open(f"/vsicurl/{server}/files/{key}") as file:
         assert set(np.unique(file.read())) <= set(range(12))
+
+
+def test_clients_may_be_sent_on_to_the_bucket(published, cog):
+    """To an address that is signed; a folder has none, and gives the bytes itself."""
+    path, content = cog
+    settings = published.settings.model_copy(update={"files": "redirect"})
+    client = TestClient(create_app(settings, published.catalog, published.storage))
+    answer = client.get(path, follow_redirects=False)
+    if published.kind == "sqlite":
+        assert answer.status_code == 200 and answer.content == content
+        return
+    assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store")
+    with urllib.request.urlopen(answer.headers["location"], timeout=30) as found:
+        assert found.read() == content
+    assert client.head(path, follow_redirects=False).headers["content-length"] == str(len(content))
+    assert client.get(path.replace("sentinel-2-l2a", "private"), follow_redirects=False).status_code == 404

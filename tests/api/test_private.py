@@ -19,14 +19,14 @@ SECRET, OPEN = "sentinel-2-l2a", "sentinel-2-l1c"
 
 
 @pytest.fixture(scope="module")
-def two(published, tmp_path_factory, make_item, make_collection):
+def two(published, tmp_path_factory, make_database, make_item, make_collection):
     """Two servers: on one Level-2A is private, on the other it never existed; its items, and its catalog."""
     folder = tmp_path_factory.mktemp("two")
     stored = published.catalog.search(OPERATOR, Search(limit=MAX_LIMIT)).items
     secret = [content for content in stored if orjson.loads(content)["collection"] == SECRET]
     clients, catalogs = [], []
     for name in ("private", "absent"):
-        catalog = Catalog(f"sqlite:///{folder / name}.db")
+        catalog = Catalog(make_database(published.kind))
         catalog.migrate()
         for content in stored if name == "private" else [one for one in stored if one not in secret]:
             kind = orjson.loads(content)["collection"]
@@ -35,9 +35,9 @@ def two(published, tmp_path_factory, make_item, make_collection):
             catalog.publish(make_item(f"item-{number:02}"), collection=make_collection())
         if name == "private":
             catalog.put_collection(published.catalog.collection(OPERATOR, SECRET), private=True)
-            shutil.copytree(published.storage.root, folder / name)
+            shutil.copytree(published.local.root, folder / name)
         else:
-            shutil.copytree(published.storage.root / OPEN, folder / name / OPEN)
+            shutil.copytree(published.local.root / OPEN, folder / name / OPEN)
         settings = Settings(url="http://catalog.test")
         clients.append(TestClient(create_app(settings, catalog, FolderStorage(folder / name))))
         catalogs.append(catalog)

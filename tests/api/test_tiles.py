@@ -116,7 +116,7 @@ def level_of(item, tms, z, x, y):
 
 
 def opened(published, asset, level):
-    path = published.storage.root / asset["href"].removeprefix(MARKER)
+    path = published.local.root / asset["href"].removeprefix(MARKER)
     return rasterio.open(path, **({"OVERVIEW_LEVEL": level - 1} if level else {}))
 
 

@@ -171,7 +171,7 @@ def _compare(page, published, item: str) -> np.ndarray:
     bands = []
     for name in ("B04", "B03", "B02"):
         asset = document["assets"][name]
-        with rasterio.open(published.folder / "store" / asset["href"].removeprefix(MARKER)) as source:
+        with rasterio.open(published.local.root / asset["href"].removeprefix(MARKER)) as source:
             band = asset["bands"][0]
             numbers, transform = source.read(1), source.transform
         physical = numbers * band["raster:scale"] + band["raster:offset"]

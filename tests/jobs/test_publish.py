@@ -93,7 +93,7 @@ def test_all_that_the_samples_became_is_whole_and_its_json_lies_beside_it(publis
     assert len(others) == 12 and all("/item." in key and key.endswith(".json") for key in others)
     for key in keys:
         assert hashlib.sha256(published.storage.read(key)).hexdigest() in key
-    assert not list(published.storage.root.rglob("*.part"))
+    assert not list(published.local.root.rglob("*.part"))
 
 
 class Rotten(FolderStorage):

@@ -57,7 +57,7 @@ def large(keys):
 
 @pytest.fixture
 def storage(published):
-    return Counted(published.storage.root)
+    return Counted(published.local.root)
 
 
 def levels(path):
