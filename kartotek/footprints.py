@@ -19,13 +19,13 @@ DIGITS = 7
 def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
     """The polygon of a ring given as latitude, longitude, latitude, longitude ... (as EXT_POS_LIST has it).
 
-    Rings of 3D positions (a third number that is 0) occur in old products and are read too. Raises ValueError where
-    there is no ring, or a position is none.
+    Rings of 3D positions (a third number that is 0; the last position may lack it) occur in old products and are read
+    too. Raises ValueError where there is no ring, or a position is none.
 
     >>> from_positions([55, 12, 55, 13, 56, 13, 56, 12]).bounds
     (12.0, 55.0, 13.0, 56.0)
     """
-    step = 3 if len(positions) % 3 == 0 and not any(positions[2::3]) else 2
+    step = 3 if len(positions) % 3 != 1 and not any(positions[2::3]) else 2
     points = list(zip(positions[1::step], positions[0::step], strict=True))
     if len(points) < 3:
         raise ValueError(f"a ring needs three positions, found {len(points)}")

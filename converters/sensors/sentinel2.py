@@ -1,4 +1,4 @@
-"""Sentinel-2 MSI: L1C and L2A in the compact SAFE format, processing baselines 02.04 to 05.11.
+"""Sentinel-2 MSI: L1C and L2A in the compact SAFE format, processing baselines 02.04 to 05.11, and Amazon's tiles.
 
 Source: Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD), versions 14 and 15. Elements are matched by
 local name, since the namespace changes with the version.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lxml import etree
 from shapely import MultiPolygon, Polygon
 
 from converters.safe import parse_xml
+from converters.sensors import sentinel2_aws
 from kartotek import footprints
 from kartotek.errors import BrokenProduct, UnsupportedProduct
 from kartotek.grids import Grid
@@ -166,8 +167,10 @@ L1C = _collection(
 _PRODUCT = re.compile(r"S2[A-D]_MSIL(1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}")
 _METADATA = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
 _OLD = re.compile(r"(^|/)S2[AB]_(OPER|USER)_MTD_SAFL(1C|2A).*\.xml$")
-_IMAGE = re.compile(r"/IMG_DATA/(?:R\d0m/)?[^/]*_(B\d[0-9A]|AOT|WVP|SCL|TCI)(?:_(\d\d)m)?\.(?:jp2|j2k|tiff?)$", re.I)
-_PROBABILITY = re.compile(r"/QI_DATA/(?:MSK_|[^/]*_)(CLD|SNW)(?:PRB)?_20m\.(?:jp2|tiff?)$", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"(?:^|/)IMG_DATA/(?:R\d0m/)?[^/]*_(B\d[0-9A]|AOT|WVP|SCL|TCI)(?:_(\d\d)m)?\.(?:jp2|j2k|tiff?)$", re.I
+)
+_PROBABILITY = re.compile(r"(?:^|/)QI_DATA/(?:MSK_|[^/]*_)(CLD|SNW)(?:PRB)?_20m\.(?:jp2|tiff?)$", re.IGNORECASE)
 
 
 class Sentinel2:
@@ -181,10 +184,19 @@ class Sentinel2:
         return (
             any(_METADATA.fullmatch(name) or _OLD.search(name) for name in files.names)
             or re.match(r"S2[A-D]_(MSIL|OPER_PRD|USER_PRD)", files.path.name) is not None
+            or sentinel2_aws.recognise(files)
         )
 
     def read(self, files: Files, *, visual: bool = False) -> Product:
         """The product's metadata; no pixel is touched."""
+        if not any(_METADATA.fullmatch(name) for name in files.names) and sentinel2_aws.recognise(files):
+            tile = sentinel2_aws.Tile(files)
+            product = self._read(tile, visual=visual)
+            return replace(product, layers=tuple(replace(one, file=tile.own(one.file)) for one in product.layers))
+        return self._read(files, visual=visual)
+
+    def _read(self, files: Files, *, visual: bool) -> Product:
+        """The metadata of a SAFE."""
         named = files.path.name
         if any(_OLD.search(name) for name in files.names):
             raise UnsupportedProduct(
@@ -194,14 +206,16 @@ class Sentinel2:
         metadata = next((name for name in files.names if _METADATA.fullmatch(name)), None)
         if metadata is None:
             raise BrokenProduct(f"{named}: MTD_MSIL1C.xml or MTD_MSIL2A.xml is missing; fetch the product again")
-        granules = sorted({name.split("/")[1] for name in files.names if re.match(r"GRANULE/[^/]+/MTD_TL\.xml$", name)})
+        granules = sorted(name[:-10] for name in files.names if re.fullmatch(r"GRANULE/[^/]+/MTD_TL\.xml", name))
+        if not granules and "MTD_TL.xml" in files.names:
+            granules = [""]  # some who copy products keep the two documents alone, side by side
         if len(granules) > 1:
             raise UnsupportedProduct(f"{named}: {len(granules)} granules in one product; give products of one granule")
         if not granules:
             raise BrokenProduct(f"{named}: GRANULE/*/MTD_TL.xml is missing; fetch the product again")
-        granule = f"GRANULE/{granules[0]}"
+        granule = granules[0]
         main = _document(files, metadata)
-        tile = _document(files, f"{granule}/MTD_TL.xml")
+        tile = _document(files, f"{granule}MTD_TL.xml")
         collection = _level(main)
         layers, missing = _layers(files, granule, main, tile, collection, visual=visual)
         sensed = _time(tile.text("SENSING_TIME"))
@@ -397,10 +411,10 @@ def _grid(tile: _Document, resolution: int) -> Grid:
 
 
 def _images(files: Files, granule: str) -> dict[tuple[str, int | None], str]:
-    """The granule's images: (layer name, resolution in the file's name or None) → file."""
+    """The images below a granule's folder: (layer name, resolution in the file's name or None) → file."""
     found: dict[tuple[str, int | None], str] = {}
     for name in files.names:
-        if not name.startswith(f"{granule}/"):
+        if not name.startswith(granule):
             continue
         if image := _IMAGE.search(name):
             found[image[1].upper(), int(image[2]) if image[2] else None] = name

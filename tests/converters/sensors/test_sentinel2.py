@@ -3,11 +3,13 @@ import json
 import re
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import shapely
 from lxml import etree
+from shapely.geometry import shape
 
 from converters.safe import open_product
 from converters.sensors import read, sensors
@@ -450,6 +452,12 @@ GENUINE = sorted(
 )
 
 
+AMAZON = sorted(path.parent.relative_to(DATA).as_posix() for path in DATA.glob("**/tileInfo.json")
+                if (path.parent / "metadata.xml").exists())  # fmt: skip
+ELSEWHERE = [name for name in [*GENUINE, *AMAZON] if (DATA / name / "expected_output.json").exists()]
+"""Products of which stactools-sentinel2 has made an item."""
+
+
 def field(text, *tags):
     """The first such element's text, by a search that knows no XML."""
     for tag in tags:
@@ -461,7 +469,7 @@ def field(text, *tags):
 def test_there_are_genuine_products():
     if not DATA.exists():
         pytest.skip(f"{DATA} is absent: the metadata of genuine products is not tested")
-    assert len(GENUINE) >= 17
+    assert len(GENUINE) >= 17 and len(AMAZON) >= 9 and len(ELSEWHERE) >= 11
 
 
 @pytest.mark.parametrize("name", GENUINE)
@@ -488,22 +496,99 @@ def test_a_genuine_product_is_read(name):
         assert layer.grid.columns * layer.grid.resolution == 109_800
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in GENUINE if (DATA / name / "expected_output.json").exists()], ids=lambda name: name[-60:]
-)
+@pytest.mark.parametrize("name", ELSEWHERE, ids=lambda name: name[-60:])
 def test_properties_are_those_that_stactools_finds(name):
     """stactools-sentinel2's items of the same products; where both have a property they agree."""
-    wanted = json.loads((DATA / name / "expected_output.json").read_text())
+    wanted = json.loads((DATA / name / "expected_output.json").read_text())["properties"]
     product = read(DATA / name)
     compared = 0
-    for key, value in wanted["properties"].items():
+    for key, value in wanted.items():
         if key in ("datetime", "created", "updated", "providers", "instruments") or key not in product.properties:
-            continue  # stactools takes the datatake's time
+            continue  # of SAFEs stactools takes the datatake's time
         mine = product.properties[key]
         assert mine == (pytest.approx(value, abs=1e-4) if isinstance(value, float) else value), key
         compared += 1
     assert compared >= 12
-    assert product.id.startswith(wanted["properties"]["s2:product_uri"].removesuffix(".SAFE"))
+    if name in AMAZON:
+        assert abs(product.sensed - datetime.fromisoformat(wanted["datetime"])) < timedelta(milliseconds=1)
+    else:
+        assert product.id.startswith(wanted["s2:product_uri"].removesuffix(".SAFE"))
+
+
+@pytest.mark.parametrize("name", ELSEWHERE, ids=lambda name: name[-60:])
+def test_footprints_are_those_that_stactools_finds(name):
+    """Across 180 degrees and near the pole too."""
+    wanted = shapely.make_valid(shape(json.loads((DATA / name / "expected_output.json").read_text())["geometry"]))
+    mine = read(DATA / name).footprint
+    west, _, east, _ = mine.bounds
+    assert mine.is_valid and west >= -180 and east <= 180
+    assert mine.intersection(wanted).area / mine.union(wanted).area > 0.98
+
+
+@pytest.mark.parametrize("name", AMAZON)
+def test_a_tile_of_amazon_is_read(name):
+    product, tile = read(DATA / name), (DATA / name / "metadata.xml").read_text()
+    info = json.loads((DATA / name / "tileInfo.json").read_text())
+    assert product.id == info["productName"]
+    assert product.sensed == datetime.fromisoformat(field(tile, "SENSING_TIME"))
+    assert product.properties["s2:tile_id"] == field(tile, "TILE_ID")
+    assert f"N{product.properties['s2:processing_baseline'].replace('.', '')}" in product.id
+    level = "L2A" if "MSIL2A" in product.id else "L1C"
+    assert product.collection.id == f"sentinel-2-{level.lower()}"
+    assert len(product.layers) + len(product.missing) == (17 if level == "L2A" else 13)
+    assert (product.footprint is None) == ("no-data" in name)
+
+
+def test_the_bands_of_a_tile_of_amazon_are_its_files_with_the_offsets_of_their_baseline(tmp_path):
+    tile = next((name for name in AMAZON if "T34VEL" in name), None)
+    if tile is None:
+        pytest.skip(f"{DATA} is absent")
+    shutil.copytree(DATA / tile, tmp_path / "tile")
+    for file in ("R10m/B02.jp2", "R20m/B05.jp2", "R20m/SCL.jp2", "R10m/SCL.jp2", "R20m/AOT.jp2", "qi/CLD_20m.jp2",
+                 "preview/B03.jp2", "R60m/B02.jp2"):  # fmt: skip
+        (tmp_path / "tile" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "tile" / file).write_bytes(b"x" * 100)
+    found = {layer.name: layer for layer in read(tmp_path / "tile").layers}
+    assert {name: layer.file for name, layer in found.items()} == {
+        "B02": "R10m/B02.jp2", "B05": "R20m/B05.jp2", "SCL": "R20m/SCL.jp2", "AOT": "R20m/AOT.jp2",
+        "CLD": "qi/CLD_20m.jp2",
+    }  # fmt: skip
+    assert found["B02"].href == str(tmp_path / "tile/R10m/B02.jp2")
+    assert [(found[name].scale, found[name].offset) for name in ("B02", "SCL", "AOT")] == [
+        (1e-4, -0.1), (1.0, 0.0), (1e-3, 0.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tileInfo.json", None, "tileInfo.json is missing"),
+        ("metadata.xml", None, "metadata.xml is missing"),
+        ("tileInfo.json", b"{", "tileInfo.json: not JSON"),
+        ("tileInfo.json", b"[]", "tileInfo.json: not an object"),
+        ("tileInfo.json", b"{}", "productName is ''"),
+        ("metadata.xml", b"<a>", "metadata.xml: not well-formed"),
+    ],
+)
+def test_a_tile_of_amazon_that_is_not_whole_is_named(tmp_path, file, content, said):
+    tile = next((name for name in AMAZON if "T34VEL" in name), None)
+    if tile is None:
+        pytest.skip(f"{DATA} is absent")
+    shutil.copytree(DATA / tile, tmp_path / "tile")
+    (tmp_path / "tile" / file).unlink()
+    if content is not None:
+        (tmp_path / "tile" / file).write_bytes(content)
+    with pytest.raises(BrokenProduct, match=f"^tile: .*{said}|^tile: {said}"):
+        read(tmp_path / "tile")
+
+
+def test_metadata_beside_each_other_without_a_granules_folder_are_read():
+    path = DATA / "stactools-sentinel2/S2A_MSIL2A_20150826T185436_N0212_R070_T11SLT_20210412T023147"
+    if not path.exists():
+        pytest.skip(f"{path} is absent")
+    product = read(path)
+    assert product.id == path.name and product.properties["mgrs:grid_square"] == "LT"
+    assert product.footprint.bounds == pytest.approx((-119.17378, 33.33277, -117.96938, 34.33774), abs=1e-5)
 
 
 def test_genuine_old_products_are_refused_by_name():
