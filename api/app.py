@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from api import errors, files, page, search, tiles
+from api import errors, files, openapi, page, search, tiles
 from api.middleware import Body, Head
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -27,11 +29,20 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(page.page_router())
 
-    @app.get("/livez", tags=["Health"], summary="Whether the process answers")
+    openapi.complete(app)
+    plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}, "description": "ok"}}
+
+    @app.get("/livez", tags=["Health"], summary="Whether the process answers", response_class=Response, responses=plain)
     def livez() -> Response:
         return Response("ok\n", media_type="text/plain")
 
-    @app.get("/readyz", tags=["Health"], summary="Whether the database answers, with tables of this version")
+    @app.get(
+        "/readyz",
+        tags=["Health"],
+        summary="Whether the database answers, with tables of this version",
+        response_class=Response,
+        responses=plain,
+    )
     def readyz() -> Response:
         catalog.check()
         return Response("ok\n", media_type="text/plain")

@@ -20,6 +20,8 @@ from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 _PIECE = 1 << 20
+CONTENT: dict[str, dict[str, str]] = {kind: {} for kind in MEDIA_TYPES.values()}
+"""What may come, for the OpenAPI document."""
 
 
 def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> APIRouter:
@@ -27,7 +29,17 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
     made = APIRouter(tags=["Files"])
 
     @made.head("/files/{key:path}", include_in_schema=False)
-    @made.get("/files/{key:path}", summary="A file of an item, whole or a range of bytes", response_class=Response)
+    @made.get(
+        "/files/{key:path}",
+        summary="A file of an item, whole or a range of bytes",
+        response_class=Response,
+        responses={
+            200: {"content": CONTENT, "description": "The file"},
+            206: {"content": CONTENT, "description": "A range of its bytes"},
+            304: {"description": "The client has it already"},
+            307: {"description": "It lies at a signed address of the bucket"},
+        },
+    )
     def file(request: Request, key: str) -> Response:
         found = _KEY.fullmatch(key)
         if found is None:

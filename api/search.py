@@ -224,8 +224,7 @@ class _Client(BaseCoreClient):
     def get_search(self, **kwargs: Any) -> Response:
         """A page of items across collections."""
         request: Request = kwargs.pop("request")
-        if kwargs.get("intersects"):
-            kwargs["intersects"] = _geometry_text(kwargs["intersects"])
+        kwargs["intersects"] = _geometry_text(kwargs["intersects"]) if kwargs.get("intersects") else None
         return self._page(request, question(**kwargs), f"{self.links.root}/search")
 
     def post_search(self, search_request: SearchBody, **kwargs: Any) -> Response:

@@ -27,7 +27,10 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
         "/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png",
         summary="A tile of an item: in true colour, else as its collection's first render shows it",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}, "description": "256 or 512 pixels, transparent without data"}},
+        responses={
+            200: {"content": {"image/png": {}}, "description": "256 or 512 pixels, transparent without data"},
+            304: {"description": "The client has it already"},
+        },
     )
     def tile(
         request: Request,
