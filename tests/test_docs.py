@@ -20,12 +20,16 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if FENCE.search(page.read_text())], ids=lambda page: page.stem)
-def test_commands_of_the_page_work(page, products, tmp_path):
+def test_commands_of_the_page_work(page, products, tmp_path, request):
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     port = place.getsockname()[1]
     place.close()
     environment = os.environ | {"KARTOTEK_PORT": str(port), "PATH": f"{_bin(tmp_path)}:{os.environ['PATH']}"}
+    if "KARTOTEK_STORAGE=s3://" in page.read_text():
+        environment["KARTOTEK_DATABASE"] = request.getfixturevalue("make_database")("postgis")
+        environment["KARTOTEK_STORAGE"] = request.getfixturevalue("bucket")
+        environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     running, python = None, []
     work = tmp_path / "work"
     work.mkdir()
