@@ -202,14 +202,20 @@ def test_a_genuine_zip_with_all_bands_is_copied(beside, out):
     assert shapely.geometry.shape(converted.item.geometry).buffer(1e-6).within(product.footprint.buffer(0.05))
 
 
-def test_a_genuine_zip_of_geotiffs_called_jp2_is_copied_or_refused_by_name(beside, out):
-    product = read(beside("data/eo-datasets/S2A_MSIL1C_20210713T032051_N0301_R032_T48LWP_20210713T054224.zip"))
-    try:
-        converted = convert(product, out, Recipe(crs="native"))
-    except (BrokenProduct, UnsupportedProduct) as error:
-        assert product.path.name in str(error)
-        return
-    assert len(converted.item.assets) >= 13
+@pytest.mark.parametrize(
+    ("name", "pixel"),
+    [
+        ("S2A_MSIL1C_20210713T032051_N0301_R032_T48LWP_20210713T054224.zip", 5_490),
+        ("sinergise_s2_l1c", pytest.approx(998.18, abs=0.01)),
+    ],
+)
+def test_genuine_products_of_very_large_pixels_are_copied(beside, out, name, pixel):
+    """A zip of GeoTIFFs called .jp2, and a tile in Amazon's layout; both thinned by eo-datasets."""
+    product = read(beside(f"data/eo-datasets/{name}"))
+    assert len(product.layers) == 13 and product.missing == ()
+    converted = convert(product, out, Recipe(crs="native"))
+    check_copied(converted, product)
+    assert converted.item.assets["B02"].extra_fields["gsd"] == pixel
 
 
 def test_a_genuine_folder_with_one_band_is_copied(beside, out):
