@@ -74,7 +74,7 @@ def _quarters(band: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
     return total
 
 
-def _means(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDArray[Any]]:
+def _means(band: NDArray[Any], nodata: float, depth: int) -> Iterator[NDArray[Any]]:
     """Overviews of a measurement."""
     whole = np.issubdtype(band.dtype, np.integer)
     wide: type[np.number[Any]] = np.float64
@@ -84,21 +84,20 @@ def _means(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDA
     valid = present(band, nodata)
     sums = band if nodata == 0 else np.where(valid, band, band.dtype.type(0))
     counts: NDArray[Any] = valid
-    fill = 0 if nodata is None else nodata
     for _ in range(depth):
         sums, counts = _quarters(sums, wide), _quarters(counts, np.uint32)
         some = np.maximum(counts, 1)
         # Whole numbers stay whole, so that halves are rounded up without exception.
         mean = (2 * sums + some) // (2 * some) if whole else sums / some
-        found = np.where(counts > 0, mean, fill).astype(band.dtype)
+        found = np.where(counts > 0, mean, nodata).astype(band.dtype)
         keep_apart(found, nodata, counts > 0)
         yield found
 
 
-def _modes(band: NDArray[Any], nodata: float | None, depth: int) -> Iterator[NDArray[Any]]:
+def _modes(band: NDArray[Any], nodata: float, depth: int) -> Iterator[NDArray[Any]]:
     """Overviews of classes."""
-    codes = [code for code in np.unique(band) if nodata is None or code != nodata]
-    best = [np.full((band.shape[0] >> n, band.shape[1] >> n), nodata or 0, band.dtype) for n in range(1, depth + 1)]
+    codes = [code for code in np.unique(band) if code != nodata]
+    best = [np.full((band.shape[0] >> n, band.shape[1] >> n), nodata, band.dtype) for n in range(1, depth + 1)]
     most = [np.zeros(found.shape, np.uint32) for found in best]
     for code in codes:
         counts: NDArray[Any] = band == code
@@ -231,12 +230,11 @@ def _geo_tags(grid: Grid, kind: LayerType, dtype: np.dtype[np.generic]) -> list[
     keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
     if crs.is_projected and grids.is_metric(grid.crs):
         keys.append((3076, 0, 1, 9001))
-    nodata = [] if kind.nodata is None else [(42113, _ASCII, _text(kind.nodata).encode() + b"\0")]
     return [
         (33550, _DOUBLE, [grid.resolution, grid.resolution, 0.0]),
         (33922, _DOUBLE, [0.0, 0.0, 0.0, grid.left, grid.top, 0.0]),
         (34735, _SHORT, [1, 1, 0, len(keys), *(number for key in keys for number in key)]),
-        *nodata,
+        (42113, _ASCII, _text(kind.nodata).encode() + b"\0"),
     ]
 
 

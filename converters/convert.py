@@ -119,14 +119,16 @@ class _Work:
         self.extent = Extent()
         self.written: dict[str, items.WrittenLayer] = {}
         self.at_square_size: dict[str, tuple[NDArray[Any], Grid]] = {}
-        self.small: dict[str, NDArray[Any]] = {}
+        self.small: dict[str, list[thumbnail.Shown]] = {}
         kind = product.collection
-        self.render = next(iter(kind.renders.values()), None)
+        self.render = kind.renders.get("true-colour") or next(iter(kind.renders.values()), None)
         wanted = {name for index in INDICES.values() for name in (index.first, index.second)}
         self.counted = {
             layer.name for layer in kind.layers if layer.bands and layer.bands[0].common_name in wanted
             and layer.kind is Kind.MEASUREMENT
         } | {kind.mask or ""}  # fmt: skip
+        counted = [layer.grid.resolution for layer in product.layers if layer.name in self.counted]
+        self.square_pixel = max([squares.PIXEL, *counted])
 
     def take(self, layer: Layer) -> None:
         """Read, place and write one layer, and keep of it what squares, footprint and thumbnail need."""
@@ -149,18 +151,19 @@ class _Work:
         self.written[layer.name] = items.WrittenLayer(
             layer=layer, grid=placed.grid, path=path, delivered=pixel, resampled=resampled
         )
-        if layer.type.kind is Kind.MEASUREMENT and "reflectance" in layer.type.roles:
+        if layer.name in self.product.collection.outlined:
             self.extent.add(placed.pixels[0], placed.grid, layer.type.nodata)
         if layer.name in self.counted:
             self._keep_for_squares(layer, levels, placed.grid)
         if self.render is not None and layer.name in self.render.assets:
-            small = next((level for level in levels if max(level.shape) <= 2 * thumbnail.SIZE), levels[-1])
-            self.small[layer.name] = small[0]
+            level = next((n for n, level in enumerate(levels) if max(level.shape) <= 2 * thumbnail.SIZE), depth)
+            grid = placed.grid.coarser(level)
+            self.small[layer.name] = [thumbnail.Shown(layer, band, grid) for band in levels[level]]
 
     def _keep_for_squares(self, layer: Layer, levels: list[NDArray[Any]], grid: Grid) -> None:
         """Keep the level whose pixels are those of the squares, so that published files give the same counts again."""
         for level, pixels in enumerate(levels):
-            if grid.resolution * 2**level == squares.PIXEL:
+            if grid.resolution * 2**level == self.square_pixel:
                 self.at_square_size[layer.name] = (pixels[0], grid.coarser(level))
 
     def finish(self) -> Converted:
@@ -173,7 +176,7 @@ class _Work:
             raise UnsupportedProduct(f"{product.path.name}: has no area with data in all of its bands")
         others: dict[str, pystac.Asset] = {}
         if self.render is not None and all(name in self.small for name in self.render.assets):
-            bands = [(self.written[name].layer, self.small[name]) for name in self.render.assets]
+            bands = [band for name in self.render.assets for band in self.small[name]]
             path = self.folder / "thumbnail.png"
             path.write_bytes(thumbnail.thumbnail(bands, rescale=self.render.rescale))
             others["thumbnail"] = items.beside("thumbnail", path)
@@ -250,12 +253,12 @@ def _common(found: list[Grid]) -> Grid:
     )
 
 
-def _cut(pixels: NDArray[Any], own: Grid, grid: Grid, around: float | None) -> NDArray[Any]:
+def _cut(pixels: NDArray[Any], own: Grid, grid: Grid, around: float) -> NDArray[Any]:
     """The pixels on a larger grid of the same pixel size, with a number around them."""
     if own == grid:
         return pixels
     row, column = round((grid.top - own.top) / grid.resolution), round((own.left - grid.left) / grid.resolution)
-    cut = np.full(grid.shape, 0 if around is None else around, pixels.dtype)
+    cut = np.full(grid.shape, around, pixels.dtype)
     cut[row : row + own.rows, column : column + own.columns] = pixels
     return cut
 

@@ -36,7 +36,7 @@ class Extent:
     _mask: NDArray[np.bool_] | None = field(default=None)
     _grid: Grid | None = field(default=None)
 
-    def add(self, band: NDArray[Any], grid: Grid, nodata: float | None) -> None:
+    def add(self, band: NDArray[Any], grid: Grid, nodata: float) -> None:
         """Take a band's pixels, (rows, columns), into account; where it has none, the scene has none."""
         valid = present(band, nodata)
         if grid.resolution < PIXEL and PIXEL % grid.resolution == 0:

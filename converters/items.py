@@ -81,7 +81,7 @@ def item(
     found.stac_extensions = sorted({*_ITEM_EXTENSIONS, *product.extensions})
     for written in layers:
         found.add_asset(written.layer.name, _asset(written))
-        if written.layer.type.classes and _CLASSIFICATION not in found.stac_extensions:
+        if written.layer.type.kind is Kind.CLASSES and _CLASSIFICATION not in found.stac_extensions:
             found.stac_extensions.append(_CLASSIFICATION)
     for name, asset in others.items():
         found.add_asset(name, asset)
@@ -192,9 +192,8 @@ def _asset(written: WrittenLayer) -> pystac.Asset:
 
 def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
     """`bands` of STAC 1.1 and, for measured bands, the older `eo:bands`; scale and offset where a layer is given."""
-    numbers: dict[str, object] = {"data_type": kind.data_type}
-    if kind.nodata is not None:
-        numbers["nodata"] = kind.nodata if math.isfinite(kind.nodata) else str(kind.nodata)
+    nodata = kind.nodata if math.isfinite(kind.nodata) else str(kind.nodata)
+    numbers: dict[str, object] = {"data_type": kind.data_type, "nodata": nodata}
     if kind.unit:
         numbers["unit"] = kind.unit
     if layer is not None and (layer.scale, layer.offset) != (1.0, 0.0):
@@ -210,20 +209,21 @@ def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
         bands.append(
             {
                 "name": band.name,
-                "description": band.description,
+                **({"description": band.description} if band.description else {}),
                 **{f"eo:{name}": value for name, value in spectrum.items()},
                 **numbers,
             }
         )
         legacy.append({"name": band.name, **spectrum})
-        if str(band.common_name).startswith("rededge"):
-            legacy[-1]["common_name"] = "rededge"  # eo v1.1.0 has one name for all that v2.0.0 tells apart
+        for several in ("rededge", "green"):  # eo v1.1.0 has one name for all that v2.0.0 tells apart
+            if str(band.common_name).startswith(several):
+                legacy[-1]["common_name"] = several
     if not bands:
         bands = [{"name": kind.name, **numbers}]
     found: dict[str, object] = {"bands": bands}
     if legacy:
         found["eo:bands"] = legacy
-    if kind.classes:
+    if kind.kind is Kind.CLASSES:
         found["classification:classes"] = [
             {
                 "value": value.value,

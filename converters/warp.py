@@ -23,8 +23,8 @@ from kartotek.product import Kind, Layer, LayerType
 
 DRIVERS = ("JP2OpenJPEG", "GTiff")
 """What a band's file may be, whatever it is called."""
-MAX_PIXELS = 20_000**2
-"""Pixels of a band that are read; genuine ones have 10 980²."""
+MAX_PIXELS = 600_000_000
+"""Pixels of a band that are read; genuine ones have 10 980² (Sentinel-2), or 25 800 x 16 700 (Sentinel-1 IW GRDH)."""
 METRES_PER_DEGREE = 111_319.49
 """Of the equator."""
 STRIP = 64
@@ -165,8 +165,7 @@ def place(raster: Raster, kind: LayerType, crs: str, *, threads: int = 2) -> Ras
     Beside source and result, memory is needed for `STRIP` rows per thread.
     """
     grid = target(raster.grid, crs)
-    fill = 0 if kind.nodata is None else kind.nodata
-    pixels = np.full((len(raster.pixels), *grid.shape), fill, raster.pixels.dtype)
+    pixels = np.full((len(raster.pixels), *grid.shape), kind.nodata, raster.pixels.dtype)
     if copies(raster.grid, crs):
         column = round((raster.grid.left - grid.left) / grid.resolution)
         row = round((grid.top - raster.grid.top) / grid.resolution)
@@ -179,9 +178,9 @@ def place(raster: Raster, kind: LayerType, crs: str, *, threads: int = 2) -> Ras
         columns, rows = lattice.expand(start, stop)
         for source, result in zip(raster.pixels, pixels, strict=True):
             if kind.kind is Kind.CLASSES:
-                result[start:stop] = sampling.nearest(source, columns, rows, fill=fill)
+                result[start:stop] = sampling.nearest(source, columns, rows, fill=kind.nodata)
             else:
-                result[start:stop] = sampling.bilinear(source, columns, rows, nodata=kind.nodata, fill=fill)
+                result[start:stop] = sampling.bilinear(source, columns, rows, nodata=kind.nodata, fill=kind.nodata)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(strip, range(0, grid.rows, STRIP)))

@@ -7,7 +7,6 @@ then one transaction. Whoever is interrupted leaves files that nobody sees, neve
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 
 from catalog import documents
@@ -15,9 +14,8 @@ from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
 from kartotek.errors import BadFile, Corrupted
+from kartotek.product import ID
 from kartotek.storage import MARKER, Storage, digest
-
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,7 @@ def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Publish
     then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
-    if not _NAME.fullmatch(item.id):
+    if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
     total = 0
     for name, path in files(converted).items():

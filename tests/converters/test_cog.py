@@ -15,8 +15,9 @@ from converters.sensors.sentinel2 import LAYERS
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, NATIONAL, Grid
-from kartotek.product import Band, Kind, Layer, LayerType
+from kartotek.product import Band, ClassValue, Kind, Layer, LayerType
 
+CODES = tuple(ClassValue(value=code, name=f"class_{code}", description="", color="000000") for code in range(12))
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,6 +33,7 @@ def layer(kind=Kind.MEASUREMENT, dtype="uint16", nodata=0, bands=1, unit=None, s
             nodata=nodata,
             bands=tuple(Band(name=name) for name in names),
             unit=unit,
+            classes=CODES if kind is Kind.CLASSES else (),
         ),
         file="",
         href="",
@@ -77,8 +79,7 @@ CASES = {
     "a picture": ((700, 1024), "uint8", 0, 3),
     "16 bits with a sign": ((1100, 600), "int16", -32_768, 1),
     "floats with NaN": ((1100, 600), "float32", float("nan"), 1),
-    "floats in three bands": ((600, 600), "float32", float("nan"), 3),
-    "no nodata": ((600, 600), "uint8", None, 1),
+    "a picture of 16 bits": ((600, 600), "uint16", 0, 3),
 }
 
 
@@ -197,13 +198,14 @@ def test_a_name_that_xml_would_choke_on_is_written_whole(tmp_path):
 
 @pytest.mark.parametrize("name", list(LAYERS))
 def test_every_layer_of_sentinel_2_is_told_by_its_file(tmp_path, name):
-    kind = Layer(type=LAYERS[name], file="", href="", grid=grid(1, 1), scale=1e-4, offset=-0.1)
+    scale, offset = (1.0, 0.0) if name == "SCL" else (1e-4, -0.1)
+    kind = Layer(type=LAYERS[name], file="", href="", grid=grid(1, 1), scale=scale, offset=offset)
     bands = max(1, len(kind.type.bands))
     write(tmp_path / "x.tif", noise(64, 64, kind.type.data_type, kind.type.nodata, bands), grid(64, 64), kind)
     with rasterio.open(tmp_path / "x.tif") as file:
         assert file.nodata == kind.type.nodata and file.dtypes == (kind.type.data_type,) * bands
         assert file.descriptions == (tuple(band.name for band in kind.type.bands) or (name,))
-        assert file.units == (kind.type.unit,) * bands and file.offsets == (-0.1,) * bands
+        assert file.units == (kind.type.unit,) * bands and file.offsets == (offset,) * bands
     cog.validate(tmp_path / "x.tif")
 
 
@@ -237,7 +239,7 @@ def blocks(band, level):
     return band.reshape(rows, factor, columns, factor).swapaxes(1, 2).reshape(rows, columns, -1)
 
 
-@pytest.mark.parametrize("nodata", [0, None])
+@pytest.mark.parametrize("nodata", [0, 255])
 @pytest.mark.parametrize("codes", [(4, 5, 6), tuple(range(12)), (0, 9), (7,)])
 def test_an_overview_of_classes_is_their_mode(codes, nodata):
     """Of ties the lower code; pixels without data don't count, even where they are most."""
@@ -248,9 +250,9 @@ def test_an_overview_of_classes_is_their_mode(codes, nodata):
     for level in range(1, 6):
         covered = blocks(band, level)
         counts = np.stack([(covered == code).sum(axis=2) for code in range(12)])
-        if nodata is not None:
+        if nodata == 0:
             counts[nodata] = 0
-        wanted = np.where(counts.max(axis=0) > 0, counts.argmax(axis=0), nodata or 0)
+        wanted = np.where(counts.max(axis=0) > 0, counts.argmax(axis=0), nodata)
         assert np.array_equal(found[level][0], wanted) and found[level].dtype == np.uint8
 
 
@@ -259,7 +261,6 @@ def test_an_overview_of_classes_is_their_mode(codes, nodata):
     [
         ("uint8", 0),
         ("uint8", 255),
-        ("uint8", None),
         ("uint16", 0),
         ("int16", -32_768),
         ("int16", 0),
@@ -269,15 +270,15 @@ def test_an_overview_of_classes_is_their_mode(codes, nodata):
 def test_an_overview_of_a_measurement_is_the_mean_of_the_valid_pixels(dtype, nodata):
     """Halves are rounded up, in swath edges too, and each level is made of the full resolution."""
     band = noise(128, 192, dtype, nodata)[0]
-    assert nodata is None or (band == nodata).any()
+    assert (band == nodata).any()
     found = cog.pyramid(band[None], layer(dtype=dtype, nodata=nodata).type, depth=5)
     for level in range(1, 6):
         covered = blocks(band, level).astype(np.int64)
-        valid = np.ones(covered.shape, bool) if nodata is None else covered != nodata
+        valid = covered != nodata
         count = valid.sum(axis=2)
         total = np.where(valid, covered, 0).sum(axis=2)
         # floor(mean + 1/2), in whole numbers
-        wanted = np.where(count > 0, (2 * total + count) // np.maximum(2 * count, 1), 0 if nodata is None else nodata)
+        wanted = np.where(count > 0, (2 * total + count) // np.maximum(2 * count, 1), nodata)
         assert np.array_equal(found[level][0], wanted) and found[level].dtype == dtype
 
 

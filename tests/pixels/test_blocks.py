@@ -206,9 +206,7 @@ def test_what_is_hardly_a_file_is_refused(content):
 def flat(folder, blocks):
     """A COG of as many blocks in each direction, each level of a number of its own; gives the levels."""
     grid = Grid(crs="EPSG:3006", left=0, top=7_000_000, resolution=10, columns=BLOCK * blocks, rows=BLOCK * blocks)
-    kind = LayerType(
-        name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="uint8", nodata=None, unit="dB"
-    )
+    kind = LayerType(name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="uint8", nodata=0, unit="dB")
     levels = [
         np.broadcast_to(np.uint8(level + 1), (1, grid.rows >> level, grid.columns >> level))
         for level in range(levels_of(grid.columns, grid.rows) + 1)

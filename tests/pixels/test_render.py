@@ -24,8 +24,8 @@ def stored(tmp_path):
 
     def store(name, pixels, **band):
         kind = LayerType(
-            name=name, kind=Kind.MEASUREMENT, resolution=10, title="", data_type=str(pixels.dtype),
-            nodata=None, bands=tuple(Band(name=str(number)) for number in range(len(pixels))),
+            name=name, kind=Kind.PICTURE if len(pixels) == 3 else Kind.MEASUREMENT, resolution=10, title="",
+            data_type=str(pixels.dtype), nodata=0, bands=tuple(Band(name=str(number)) for number in range(len(pixels))),
         )  # fmt: skip
         cog.write(tmp_path / f"{name}.tif", [pixels], TILE, Layer(type=kind, file="", href="", grid=TILE))
         return {

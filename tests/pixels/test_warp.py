@@ -11,13 +11,15 @@ from rasterio.vrt import WarpedVRT
 from converters import cog
 from kartotek import grids
 from kartotek.grids import NATIONAL, Grid
-from kartotek.product import Kind, Layer, LayerType
+from kartotek.product import ClassValue, Kind, Layer, LayerType
 from kartotek.storage import FolderStorage
 from pixels import render, warp
 from pixels.blocks import Blocks
 
 TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
 """Of 10 m pixels."""
+
+CODES = tuple(ClassValue(value=code, name=f"class_{code}", description="", color="000000") for code in range(256))
 
 BETWEEN = dataclasses.replace(TILE, left=TILE.left + 3.3, top=TILE.top - 1.2)
 """Its pixels lie between those of 10 m."""
@@ -34,7 +36,8 @@ def layer(tmp_path):
             resolution=10,
             title="",
             data_type=str(pixels.dtype),
-            nodata=nodata,
+            nodata=0 if nodata is None else nodata,
+            classes=CODES if classes else (),
         )
         place = grids.padded(place)
         whole = np.full(place.shape, (nodata or 0) if around is None else around, pixels.dtype)
