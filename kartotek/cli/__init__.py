@@ -18,6 +18,7 @@ COMMANDS = {
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
     "sample": ("kartotek.cli.sample", "Make lifelike Sentinel-2 products of Sweden."),
     "search": ("kartotek.cli.catalog", "Search the catalog, newest first."),
+    "sensors": ("kartotek.cli.sensors", "List the sensors whose products are converted, and their layers."),
     "serve": ("kartotek.cli.serve", "Serve the catalog over HTTP until interrupted."),
 }
 """Command → the module that has a function of its name, and what it does; adding a command is adding a line."""
