@@ -98,15 +98,16 @@ def levels(columns: int, rows: int) -> int:
 def snapped(crs: str, resolution: float, bounds: Bounds) -> Grid:
     """The grid of a file that holds `bounds`: its corner on the nation's block grid, padded to 2^levels pixels.
 
-    Where the resolution is no whole number of metres, or the CRS is geographic, the corner lies on a multiple of the
-    pixel size instead.
+    The corner is a multiple of as many whole blocks as reach `SNAP`. Where the resolution is no whole number of metres,
+    or the CRS is geographic, it lies on a multiple of the pixel size instead.
 
     >>> grid = snapped(NATIONAL, 10, Bounds(300000, 6590220, 409800, 6700020))
     >>> grid.left, grid.top, grid.columns % 32, grid.rows % 32
     (286720, 6717440, 0, 0)
     """
     whole = float(resolution).is_integer() and is_metric(crs)
-    step: float = max(SNAP, BLOCK * int(resolution)) if whole else resolution
+    # Whole blocks, so that pixel edges too lie on multiples: 20 480 m is none of 30 m.
+    step: float = BLOCK * int(resolution) * math.ceil(SNAP / (BLOCK * int(resolution))) if whole else resolution
     size: float = int(resolution) if whole else resolution
     # A corner that is a multiple but for the last bit of a float must not move by a whole step.
     left, top = math.floor(bounds.left / step + 1e-9) * step, math.ceil(bounds.top / step - 1e-9) * step
