@@ -11,11 +11,13 @@ import shapely
 from lxml import etree
 from shapely.geometry import shape
 
+from converters import samples
 from converters.safe import open_product
 from converters.sensors import read, sensors
 from converters.sensors.sentinel2 import BANDS, L1C, L2A, SENTINEL2
 from kartotek.errors import BrokenProduct, UnknownProduct, UnsupportedProduct
 from kartotek.product import Kind
+from kartotek.testing import SensorContract
 
 DATA = Path(__file__).resolve().parents[3] / "../shared/data"
 COMPACT = re.compile(r"S2[A-D]_MSIL(1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}")
@@ -605,3 +607,26 @@ def test_a_genuine_pilot_product_has_the_cloud_figure_of_its_own_level():
     if not path.exists():
         pytest.skip(f"{path} is absent")
     assert read(path).properties["eo:cloud_cover"] == 84.4  # and not 86.3, the L1C's
+
+
+# What holds for every sensor
+
+
+def small(level):
+    return next(dataclasses.replace(scene, pixels=600) for scene in samples.scenes() if scene.level == level)
+
+
+class TestL2A(SensorContract):
+    sensor = SENTINEL2
+
+    @classmethod
+    def make(cls, folder):
+        return samples.write(small("L2A"), folder)
+
+
+class TestL1C(SensorContract):
+    sensor = SENTINEL2
+
+    @classmethod
+    def make(cls, folder):
+        return samples.write(small("L1C"), folder)
