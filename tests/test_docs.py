@@ -30,12 +30,15 @@ def test_commands_of_the_page_work(page, products, tmp_path, request):
         environment["KARTOTEK_DATABASE"] = request.getfixturevalue("make_database")("postgis")
         environment["KARTOTEK_STORAGE"] = request.getfixturevalue("bucket")
         environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    environment |= _installs_into(tmp_path / "site")
     running, python = None, []
     work = tmp_path / "work"
     work.mkdir()
     try:
         for language, text in FENCE.findall(page.read_text()):
             text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+            if "examples/" in text and not (work / "examples").exists():
+                shutil.copytree(ROOT / "examples", work / "examples")
             # Each page needs samples; they are made by this very command once for all tests.
             if "kartotek sample products\n" in text:
                 shutil.copytree(products, work / "products")
@@ -82,11 +85,18 @@ def _bin(folder: Path) -> Path:
     """A folder with `kartotek` and `python` as this environment has them."""
     made = folder / "bin"
     made.mkdir()
-    script = made / "kartotek"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from kartotek.cli import main; main()" "$@"\n')
-    script.chmod(0o755)
-    (made / "python").symlink_to(sys.executable)
+    # No links: through one Python would not see that it is a virtual environment's.
+    for name, words in (("kartotek", '-c "from kartotek.cli import main; main()"'), ("python", "")):
+        (made / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (made / name).chmod(0o755)
     return made
+
+
+def _installs_into(folder: Path) -> dict[str, str]:
+    """The environment in which pip installs into a folder, without a network, and Python finds what lies there."""
+    # Of an option that begins with "no", pip takes 0 for "given".
+    pip = {"PIP_TARGET": str(folder), "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    return pip | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])}
 
 
 def _wait(address: str) -> None:
