@@ -38,8 +38,8 @@ _IMAGES = (
 
 
 def recognise(files: Files) -> bool:
-    """Whether the names are those of a tile on Amazon."""
-    return INFO in files.names or METADATA in files.names
+    """Whether the names are those of a tile on Amazon; `metadata.xml` alone could be anyone's."""
+    return INFO in files.names
 
 
 class Tile:
@@ -48,9 +48,8 @@ class Tile:
     def __init__(self, files: Files) -> None:
         self.path: Path = files.path
         self._files = files
-        for name in (METADATA, INFO):
-            if name not in files.names:
-                raise BrokenProduct(f"{files.path.name}: {name} is missing; fetch the tile again, with its {name}")
+        if METADATA not in files.names:
+            raise BrokenProduct(f"{files.path.name}: {METADATA} is missing; fetch the tile again, with its {METADATA}")
 
     @cached_property
     def _product_name(self) -> re.Match[str]:

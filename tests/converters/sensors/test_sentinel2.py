@@ -564,7 +564,6 @@ def test_the_bands_of_a_tile_of_amazon_are_its_files_with_the_offsets_of_their_b
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("tileInfo.json", None, "tileInfo.json is missing"),
         ("metadata.xml", None, "metadata.xml is missing"),
         ("tileInfo.json", b"{", "tileInfo.json: not JSON"),
         ("tileInfo.json", b"[]", "tileInfo.json: not an object"),
