@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from api import errors, files, openapi, page, search, tiles
-from api.middleware import Body, Head
+from api.middleware import Body, Head, Requests
 from catalog.store import Catalog
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
@@ -24,6 +24,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     errors.add_handlers(app)
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(Head)
+    app.add_middleware(Requests)  # the last is the outermost
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
     app.include_router(tiles.router(catalog, blocks))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))

@@ -45,8 +45,13 @@ def problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
     return Response(orjson.dumps(content), status.value, headers, media_type="application/problem+json")
 
 
+def unforeseen() -> Response:
+    """The answer where an error has no entry in the table; `api.middleware.Requests` gives it."""
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that we did not foresee; it is in the server's log")
+
+
 def add_handlers(app: FastAPI) -> None:
-    """Answer every error of an application with a problem document."""
+    """Answer every error that an application foresees with a problem document."""
     for kind, (status, words) in ANSWERS.items():
         app.add_exception_handler(kind, _handler(status, words))
 
@@ -58,11 +63,6 @@ def add_handlers(app: FastAPI) -> None:
     def http(request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)
         return problem(status, str(error.detail), dict(error.headers) if error.headers else None)
-
-    @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> Response:
-        log.exception("%s %s", request.method, request.url.path, exc_info=error)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that we did not foresee; it is in the server's log")
 
 
 def _handler(status: HTTPStatus, words: str | None):  # type: ignore[no-untyped-def]

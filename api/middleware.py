@@ -1,17 +1,73 @@
-"""What is done with every request before a route sees it: HEAD, and how large a body may be."""
+"""What is done with every request before a route sees it: its id and line in the log, HEAD, how large a body may be."""
 
 from __future__ import annotations
 
+import logging
+import re
+import time
+import uuid
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import problem
+from api.errors import problem, unforeseen
+from kartotek import logs
 
 KNOW_HEAD = ("/files/", "/viewer/")
 """Routes that answer HEAD themselves, without reading what they would send."""
+
+HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""The ids of requests that are taken from callers."""
+
+log = logging.getLogger("kartotek.access")
+
+
+class Requests:
+    """An id for every request, in the log and in the answer's X-Request-ID, and one line about it once it is answered.
+
+    The outermost of ours, so that what nobody foresaw is answered here too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        name = given if HARMLESS.fullmatch(given) else uuid.uuid4().hex
+        # Never reset: each request has a context of its own, and the server's line about what went wrong comes later.
+        logs.request.set(name)
+        began, status, size = time.perf_counter(), None, 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", name.encode())]}
+            size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            if status is None:
+                await unforeseen()(scope, receive, noted)
+            raise  # the server writes it to the log
+        finally:
+            _tell(scope, status, 1000 * (time.perf_counter() - began), size)
+
+
+def _tell(scope: Scope, status: int | None, ms: float, size: int) -> None:
+    """One line about a request; of its query nothing, since people put secrets there. No status: it was cut off."""
+    path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
+    level = logging.INFO if status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.ERROR
+    told = {"method": scope["method"], "path": path, "status": status, "ms": round(ms, 1), "bytes": size}
+    log.log(level, "%s %s %s, %.1f ms, %d bytes", *told.values(), extra=told)
 
 
 class Head:

@@ -59,7 +59,7 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
                 allow_origins=["*"],
                 allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
                 allow_headers=["*"],
-                expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag"],
+                expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag", "X-Request-ID"],
                 max_age=600,
             )
         ],

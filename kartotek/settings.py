@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kartotek.errors import BadSettings
 
 
-class Settings(BaseSettings):
-    """What the command line and the server need to know of where they run."""
+class LogSettings(BaseSettings):
+    """What logging needs to know: all that is asked of the environment before a command's own options are read."""
 
     model_config = SettingsConfigDict(env_prefix="KARTOTEK_", extra="ignore", frozen=True)
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = "info"
+    """From which level on lines are written to standard error."""
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(str.lower)] = "text"
+    """Whether they are text or JSON."""
+
+
+class Settings(LogSettings):
+    """What the command line and the server need to know of where they run."""
 
     database: str = "sqlite:///kartotek.db"
     """URL of the catalog: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME with PostGIS."""
@@ -48,13 +57,25 @@ class Settings(BaseSettings):
         return (self.files_url or f"{self.root}/files").rstrip("/")
 
 
+Kind = TypeVar("Kind", bound=LogSettings)
+
+
 def load(**given: object) -> Settings:
     """The settings of this process: what is given here before the environment.
 
     Raises BadSettings with the name of the setting and what would do.
     """
+    return _made(Settings, given)
+
+
+def for_logs(**given: object) -> LogSettings:
+    """Those of logging alone, likewise."""
+    return _made(LogSettings, given)
+
+
+def _made(kind: type[Kind], given: dict[str, object]) -> Kind:
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

@@ -9,6 +9,7 @@ import struct
 from array import array
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -121,7 +122,9 @@ class Blocks:
         """Blocks in the order of their numbers; several are read at once."""
         if len(numbers) == 1:
             return [self._block(file, level, numbers[0])]
-        return list(self._pool.map(lambda number: self._block(file, level, number), numbers))
+        # Each reader in a copy of the caller's context, so that what it logs says for which request.
+        runs = [copy_context().run for _ in numbers]
+        return list(self._pool.map(lambda run, number: run(self._block, file, level, number), runs, numbers))
 
     def _block(self, file: Directory, level: int, number: int) -> NDArray[Any]:
         key = (file.key, level, number)

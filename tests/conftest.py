@@ -166,6 +166,51 @@ def server(published) -> Iterator[str]:
             process.terminate()
 
 
+@dataclass(frozen=True)
+class Serving:
+    """`kartotek serve` in a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    root: str
+    """The root of its URLs."""
+    log: Path
+    """What it writes to standard error; in a file, since nobody empties a pipe while it runs."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its address and port."""
+        host, _, port = self.root.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def stop(self, *, patience: float = 60) -> str:
+        """What it has logged, once it has been told to stop and has ended with status 0."""
+        self.process.terminate()
+        assert self.process.wait(patience) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Starts `kartotek serve` on settings, with words before the command and variables in its environment."""
+
+    @contextlib.contextmanager
+    def start(settings: Settings, *words: str, **environment: str) -> Iterator[Serving]:
+        place = ["--port", "0", "--database", settings.database, "--storage", settings.storage]
+        log = tmp_path / f"{uuid.uuid4().hex}.log"
+        with log.open("w") as stderr, subprocess.Popen(
+            [sys.executable, "-c", MAIN, *words, "serve", *place], env=os.environ | environment, text=True,
+            stdout=subprocess.PIPE, stderr=stderr,
+        ) as process:  # fmt: skip
+            try:
+                said = process.stdout.readline().split()
+                assert said[:1] == ["page"], log.read_text()
+                yield Serving(process, said[1].rstrip("/"), log)
+            finally:
+                process.kill()
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def postgis() -> Iterator[str]:
     """The URL of a PostgreSQL server, without a database, that has one called `template_kartotek` with the extensions.

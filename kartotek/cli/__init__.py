@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from importlib import import_module, metadata
@@ -50,14 +49,23 @@ class _Lazy(click.Group):
     epilog="Settings come from the environment: KARTOTEK_DATABASE, KARTOTEK_STORAGE, KARTOTEK_URL ...",
 )
 @click.version_option(metadata.version("kartotek"), prog_name="kartotek")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-def cli(verbose: bool) -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="Write log lines from this level on to standard error  [default: KARTOTEK_LOG_LEVEL, or info]",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"], case_sensitive=False),
+    help="Write them as text, or one JSON object a line  [default: KARTOTEK_LOG_FORMAT, or text]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="The same as --log-level debug.")
+def cli(log_level: str | None, log_format: str | None, verbose: bool) -> None:
     """Sentinel products as Cloud Optimized GeoTIFFs in SWEREF 99 TM, with a STAC catalog, search and map tiles."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    from kartotek import logs, settings
+
+    found = settings.for_logs(log_level="debug" if verbose else log_level, log_format=log_format)
+    logs.set_up(found.log_level, found.log_format)
 
 
 def main() -> None:

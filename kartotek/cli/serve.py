@@ -41,7 +41,13 @@ def run(settings: Settings, *, announce: bool = True) -> None:
         if announce:
             say_where(settings)
         server = uvicorn.Server(
-            uvicorn.Config(create_app(settings, catalog), log_level="warning", server_header=False, access_log=False)
+            uvicorn.Config(
+                create_app(settings, catalog),
+                log_config=None,
+                log_level="warning",
+                server_header=False,
+                access_log=False,
+            )
         )
         # Uvicorn raises either signal again once all is shut down; to be stopped is no failure.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -39,7 +39,8 @@ def two(published, tmp_path_factory, make_database, make_item, make_collection):
         else:
             shutil.copytree(published.local.root / OPEN, folder / name / OPEN)
         settings = Settings(url="http://catalog.test")
-        clients.append(TestClient(create_app(settings, catalog, FolderStorage(folder / name))))
+        app = create_app(settings, catalog, FolderStorage(folder / name))
+        clients.append(TestClient(app, headers={"X-Request-ID": "the-same"}))  # else each answer has its own
         catalogs.append(catalog)
     yield *clients, [orjson.loads(content) for content in secret], catalogs[0]
     for catalog in catalogs:

@@ -1,0 +1,169 @@
+"""Ids of requests, and what `kartotek serve` writes about them."""
+
+import contextlib
+import logging
+import re
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from kartotek import logs
+from kartotek.grids import tile_matrix_sets
+from kartotek.settings import Settings
+from kartotek.storage import FolderStorage
+
+
+@pytest.mark.parametrize("given", ["a", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "Trace_7", "x" * 64])
+def test_a_harmless_request_id_of_the_client_is_kept(client, given):
+    assert client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a;b", "<script>", "å", "a\u0661", "../x", "${jndi:ldap://x}"])
+def test_any_other_is_replaced(client, given):
+    ids = {client.get("/livez", headers={"X-Request-ID": given.encode()}).headers["x-request-id"] for _ in range(2)}
+    assert len(ids) == 2 and all(re.fullmatch("[0-9a-f]{32}", name) for name in ids)
+
+
+def test_every_answer_has_one(client):
+    asked = [("GET", "/"), ("GET", "/nothing"), ("GET", "/search?bbox=1"), ("HEAD", "/search"), ("DELETE", "/search"),
+             ("GET", "/viewer/no.js"), ("GET", "/collections/a/items/b"), ("OPTIONS", "/search")]  # fmt: skip
+    for method, path in asked:
+        found = client.request(method, path, headers={"X-Request-ID": "mine"})
+        assert found.headers.get_list("x-request-id") == ["mine"], (method, path)
+    large = client.post("/search", content=b"x" * (2 << 20), headers={"X-Request-ID": "mine"})
+    assert (large.status_code, large.headers["x-request-id"]) == (413, "mine")
+    other = client.get("/livez", headers={"Origin": "https://map.test"})
+    assert "X-Request-ID" in other.headers["access-control-expose-headers"]
+
+
+class Broken(FolderStorage):
+    """A storage with an error that nobody foresaw."""
+
+    def size(self, key):
+        raise ZeroDivisionError("by a test")
+
+
+@pytest.fixture
+def broken(published, tmp_path):
+    return create_app(Settings(url="http://catalog.test"), published.catalog, Broken(tmp_path))
+
+
+@pytest.fixture
+def file(client):
+    """The path of a served file."""
+    [item] = client.get("/search?limit=1").json()["features"]
+    return urlsplit(item["assets"]["B02"]["href"]).path
+
+
+def test_what_nobody_foresaw_is_a_problem_with_the_id_that_the_log_has(broken, file, caplog):
+    client = TestClient(broken, raise_server_exceptions=False)
+    found = client.get(file, headers={"X-Request-ID": "mine"})
+    assert (found.status_code, found.headers["x-request-id"]) == (500, "mine")
+    assert found.headers["content-type"] == "application/problem+json" and "by a test" not in found.text
+    [line] = [line for line in caplog.records if line.name == "kartotek.access"]
+    assert (line.levelno, line.status, line.path, line.bytes) == (logging.ERROR, 500, file, len(found.content))
+    with pytest.raises(ZeroDivisionError):  # whoever serves the application gets to know it
+        TestClient(broken).get(file)
+
+
+def test_one_line_a_request_without_its_query(client, caplog):
+    caplog.set_level(logging.INFO)
+    asked = [("GET", "/search?limit=1&key=SECRET", 200), ("HEAD", "/livez", 200), ("GET", "/a%0Ab?token=SECRET", 404)]
+    for method, path, status in asked:
+        caplog.clear()
+        found = client.request(method, path)
+        [line] = [line for line in caplog.records if line.name == "kartotek.access"]
+        assert (line.method, line.path, line.status) == (method, path.partition("?")[0], status)
+        assert line.bytes == len(found.content) and 0 <= line.ms < 60_000
+        assert "SECRET" not in str(vars(line)) and line.getMessage().startswith(f"{method} {line.path} {status}, ")
+
+
+def test_endpoints_and_the_readers_of_blocks_know_the_request(published, client):
+    """They run in other threads than the one that took the request."""
+    seen = set()
+
+    class Watched(FolderStorage):
+        def read(self, key, start=0, length=None):
+            seen.add((threading.current_thread().name.partition("_")[0], logs.request.get()))
+            return super().read(key, start, length)
+
+    app = create_app(Settings(url="http://catalog.test"), published.catalog, Watched(published.local.root))
+    [item] = client.get("/search?limit=1").json()["features"]
+    path = f"/tiles/{item['collection']}/{item['id']}/SWEREF99TM"
+    for zoom in range(8):
+        for x, y in covering(item, zoom):
+            TestClient(app).get(f"{path}/{zoom}/{x}/{y}.png", headers={"X-Request-ID": f"zoom-{zoom}"})
+    assert {thread for thread, _ in seen} >= {"blocks"} and len({thread for thread, _ in seen}) > 1
+    assert all(re.fullmatch(r"zoom-\d", name or "") for _, name in seen)
+
+
+def covering(item, zoom):
+    """The tiles of SWEREF99TM at the corners of an item."""
+    west, south, east, north = item["bbox"]
+    grid = tile_matrix_sets()["SWEREF99TM"]
+    return {(tile.x, tile.y) for tile in (grid.tile(lon, lat, zoom) for lon in (west, east) for lat in (south, north))}
+
+
+def test_the_servers_log_is_json_and_each_line_of_a_request_carries_its_id(serving, published, tmp_path):
+    settings = published.settings.model_copy(update={"storage": str(tmp_path / "lost")})
+    with serving(settings, "--log-format", "json", KARTOTEK_LOG_LEVEL="INFO") as server:
+        with urllib.request.urlopen(f"{server.root}/search?limit=1", timeout=30) as answer:
+            first = answer.headers["x-request-id"]
+            [item] = orjson.loads(answer.read())["features"]
+        with contextlib.suppress(urllib.error.HTTPError):
+            asked = urllib.request.Request(
+                f"{server.root}/collections/x%0Ay?key=SECRET", headers={"X-Request-ID": "second"}
+            )
+            urllib.request.urlopen(asked, timeout=30)
+        tile = f"{server.root}/tiles/{item['collection']}/{item['id']}/SWEREF99TM/0/1/1.png"
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(urllib.request.Request(tile, headers={"X-Request-ID": "third"}), timeout=30)
+        err = server.stop()
+    lines = [orjson.loads(line) for line in err.splitlines()]
+    told = [(line["request_id"], line.get("method"), line.get("path"), line.get("status")) for line in lines]
+    assert told[:2] == [(first, "GET", "/search", 200), ("second", "GET", "/collections/x%0Ay", 404)]
+    assert {name for name, *_ in told[2:]} == {"third"}
+    assert "SECRET" not in err and all(line["time"] and line["level"] and line["logger"] for line in lines)
+
+
+def test_the_traceback_of_what_nobody_foresaw_carries_the_requests_id(tmp_path):
+    code = (
+        "import sys; sys.argv = ['kartotek', '--log-format', 'json', 'serve', '--port', '0']\n"
+        "from catalog.store import Catalog\nfrom kartotek.cli import main\n"
+        "def fail(self, reader): raise ZeroDivisionError('by a test')\n"
+        "Catalog.collections = fail\nmain()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        place = urlsplit(process.stdout.readline().split()[1]).netloc
+        connection = HTTPConnection(place, timeout=30)
+        connection.request("GET", "/collections", headers={"X-Request-ID": "mine"})
+        with connection.getresponse() as found:
+            assert (found.status, found.headers.get_all("x-request-id")) == (500, ["mine"])
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    lines = [orjson.loads(line) for line in err.splitlines()]
+    assert {line["request_id"] for line in lines} == {"mine"}
+    [line] = [line for line in lines if "traceback" in line]
+    assert "ZeroDivisionError: by a test" in line["traceback"] and line["level"] == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "count"),
+    [([], {}, 1), (["--log-level", "warning"], {}, 0), ([], {"KARTOTEK_LOG_LEVEL": "error"}, 0),
+     (["--log-level", "INFO"], {"KARTOTEK_LOG_LEVEL": "error"}, 1), (["-v"], {"KARTOTEK_LOG_LEVEL": "error"}, 1)],
+)  # fmt: skip
+def test_the_level_is_an_option_before_it_is_a_setting(serving, demo, words, environment, count):
+    with serving(demo.settings, *words, **environment) as server:
+        urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
+        assert server.stop().count("GET /livez 200") == count
