@@ -44,6 +44,8 @@ class Settings(LogSettings):
     """Memory for decoded blocks of COGs, in MB."""
     max_body: int = Field(default=1 << 20, ge=1024)
     """Bytes of a request's body; larger ones are answered 413."""
+    stop_seconds: int = Field(default=30, ge=0)
+    """How long `serve` goes on answering what it has in hand once it is asked to stop."""
 
     @property
     def root(self) -> str:

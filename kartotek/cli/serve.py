@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import socket
 
 import click
@@ -31,8 +29,7 @@ def serve(host: str | None, port: int | None, database: str | None, storage: str
 
 def run(settings: Settings, *, announce: bool = True) -> None:
     """Listen, say where, and serve."""
-    import uvicorn
-
+    from api import server
     from api.app import create_app
 
     listener = listen(settings)
@@ -40,19 +37,7 @@ def run(settings: Settings, *, announce: bool = True) -> None:
     with options.opened(settings) as catalog:
         if announce:
             say_where(settings)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(settings, catalog),
-                log_config=None,
-                log_level="warning",
-                server_header=False,
-                access_log=False,
-            )
-        )
-        # Uvicorn raises either signal again once all is shut down; to be stopped is no failure.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        server.run(create_app(settings, catalog), listener, patience=settings.stop_seconds)
 
 
 def listen(settings: Settings) -> socket.socket:

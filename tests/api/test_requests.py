@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -167,3 +168,49 @@ def test_the_level_is_an_option_before_it_is_a_setting(serving, demo, words, env
     with serving(demo.settings, *words, **environment) as server:
         urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
         assert server.stop().count("GET /livez 200") == count
+
+
+def asking(place, path):
+    """A connection on which a request has been sent, and nothing been read."""
+    made = socket.create_connection(place, timeout=120)
+    made.sendall(f"GET {path} HTTP/1.1\r\nHost: {place[0]}\r\n\r\n".encode())
+    return made
+
+
+def read(connection):
+    """(status, bytes missing of the body) of the answer on a connection."""
+    with connection, connection.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        headers = dict(line.decode().rstrip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+        return status, int(headers["content-length"]) - len(stream.read(int(headers["content-length"])))
+
+
+def test_a_server_that_is_stopped_drops_no_request_in_hand(serving, published, client, file):
+    """R15: connections that were made before the signal, whether their request has been read or not."""
+    [item] = client.get("/search?limit=1").json()["features"]
+    tiles = [f"/tiles/{item['collection']}/{item['id']}/SWEREF99TM/{zoom}/{x}/{y}.png"
+             for zoom in range(8, 12) for x, y in covering(item, zoom)]  # fmt: skip
+    with serving(published.settings) as server:
+        place = server.place
+        with contextlib.closing(HTTPConnection(*place, timeout=60)) as idle, socket.create_connection(place) as silent:
+            idle.request("GET", "/livez")
+            assert idle.getresponse().read() == b"ok\n"
+            connections = [asking(place, path) for path in [*tiles, file, "/search?limit=100", "/livez"] * 4]
+            server.process.terminate()
+            answers = [read(connection) for connection in connections]
+            assert {status for status, _ in answers} == {200} and {missing for _, missing in answers} == {0}
+            assert silent.recv(1) == b""  # who asks nothing is not waited for
+        err = server.stop()
+        assert err.count(" 200, ") == len(connections) + 1 and "ERROR" not in err
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(place, timeout=5)
+
+
+def test_a_server_that_is_stopped_waits_so_long_and_no_longer(serving, demo):
+    with (
+        serving(demo.settings, KARTOTEK_STOP_SECONDS="1") as server,
+        socket.create_connection(server.place, timeout=60) as endless,
+    ):
+        endless.sendall(b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
+        assert "timeout graceful shutdown exceeded" in server.stop(patience=20)
