@@ -220,7 +220,7 @@ def postgis() -> Iterator[str]:
     import sqlalchemy
 
     with contextlib.ExitStack() as stack:
-        url = os.environ.get("KARTOTEK_TEST_POSTGIS") or stack.enter_context(_cluster())
+        url = os.environ.get("KARTOTEK_TEST_POSTGIS") or stack.enter_context(_cluster()).url
         _on_server(url, "DROP DATABASE IF EXISTS template_kartotek")
         _on_server(url, "CREATE DATABASE template_kartotek")
         template = sqlalchemy.create_engine(f"{url}/template_kartotek")
@@ -231,8 +231,40 @@ def postgis() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def own_cluster() -> Iterator["Cluster"]:
+    """A PostgreSQL server of the test's own, which it may stop and start."""
+    with _cluster() as made:
+        yield made
+
+
+class Cluster:
+    """A PostgreSQL server in a folder; `url` names it, without a database."""
+
+    def __init__(self, command: list[str | Path], folder: str, port: int) -> None:
+        self._command, self._folder, self._port = command, folder, port
+        self.url = f"postgresql+psycopg://kartotek@127.0.0.1:{port}"
+
+    def database(self, name: str) -> str:
+        """The URL of a new database, without extensions."""
+        _on_server(self.url, f"CREATE DATABASE {name}")
+        return f"{self.url}/{name}"
+
+    def start(self) -> None:
+        """Run, and return once it listens."""
+        self._process = subprocess.Popen(
+            self._command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait_for(self._process, self._port)
+
+    def stop(self) -> None:
+        """Stop, without waiting for those who are connected."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(30)
+
+
 @contextlib.contextmanager
-def _cluster() -> Iterator[str]:
+def _cluster() -> Iterator[Cluster]:
     """A PostgreSQL cluster that is gone afterwards."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
@@ -251,16 +283,12 @@ def _cluster() -> Iterator[str]:
         settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off",
                     "max_connections": 200, "shared_buffers": "128MB", "log_min_messages": "fatal"}  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        process = subprocess.Popen(
-            [*other, bin / "postgres", "-D", f"{folder}/data", *options], cwd=folder,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        made = Cluster([*other, bin / "postgres", "-D", f"{folder}/data", *options], folder, port)
+        made.start()
         try:
-            _wait_for(process, port)
-            yield f"postgresql+psycopg://kartotek@127.0.0.1:{port}"
+            yield made
         finally:
-            process.send_signal(signal.SIGINT)  # without waiting for those who are connected
-            process.wait(30)
+            made.stop()
 
 
 def _free_port() -> int:
