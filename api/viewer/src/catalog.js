@@ -1,17 +1,36 @@
 /** The API behind this page. Every address is relative to the page's own, so that it may live behind a path prefix. */
 
+import { cloudOf } from './item.js';
+import { say } from './language.js';
+
 const PAGE = 30;
+const PAGES = 5; // that are read for one answer, where most of their items have too much cloud
 const PATIENCE = 30_000; // milliseconds
 
-/** One page of items, newest first, and the address of the next page (null after the last). */
-export async function search(address) {
-  const answer = await read(address ?? `search?limit=${PAGE}`);
-  const next = answer.links?.find((link) => link.rel === 'next')?.href;
-  return {
-    items: answer.features.map((item) => ({ ...item, thumbnail: thumbnail(item) })),
-    matched: answer.numberMatched ?? null,
-    next: next ? near(next, answer.links) : null,
-  };
+/**
+ * Items that the filters ask for, newest first, from the start or from the address of a next page; and the address of the
+ * next one (null after the last). Cloud is sifted out here, since the search has no parameter for it: `cloudier` is how many
+ * were. An item that gives no share of cloud, such as radar's, stays.
+ */
+export async function search(filters, from, signal) {
+  const found = { items: [], cloudier: 0, next: from ?? `search?${query(filters)}` };
+  for (let pages = 0; found.next && pages < PAGES && found.items.length < PAGE / 3; pages += 1) {
+    const answer = await read(found.next, signal);
+    const clear = answer.features.filter((item) => filters.cloud === null || (cloudOf(item) ?? 0) <= filters.cloud);
+    found.items.push(...clear.map((item) => ({ ...item, thumbnail: thumbnail(item) })));
+    found.cloudier += answer.features.length - clear.length;
+    const next = answer.links?.find((link) => link.rel === 'next')?.href;
+    found.next = next ? near(next, answer.links) : null;
+  }
+  return found;
+}
+
+function query({ collections, from, to, bbox }) {
+  const asked = { limit: PAGE };
+  if (collections.length) asked.collections = collections.join(',');
+  if (from || to) asked.datetime = `${from ? `${from}T00:00:00Z` : '..'}/${to ? `${to}T23:59:59.999999Z` : '..'}`;
+  if (bbox) asked.bbox = bbox.join(',');
+  return new URLSearchParams(asked);
 }
 
 /** One item. */
@@ -52,8 +71,8 @@ function near(href, links) {
   return href.startsWith(folder) ? href.slice(folder.length) : href;
 }
 
-async function read(address) {
-  const answer = await ask(address, { headers: { Accept: 'application/json, application/geo+json' } });
+async function read(address, signal) {
+  const answer = await ask(address, { headers: { Accept: 'application/json, application/geo+json' }, signal });
   return answer.json();
 }
 
@@ -64,7 +83,7 @@ async function ask(address, options = {}) {
     answer = await fetch(address, { ...options, signal: AbortSignal.any(signals) });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new Error(error.name === 'TimeoutError' ? 'the server took too long' : 'the server can’t be reached');
+    throw new Error(say(error.name === 'TimeoutError' ? 'too-slow' : 'unreachable'));
   }
   if (!answer.ok) throw new Error(await reason(answer));
   return answer;

@@ -11,6 +11,7 @@ import Style from 'ol/style/Style.js';
 import { colour, paintWith } from './colours.js';
 import { SWEREF99TM } from './grid.js';
 import { keyOf, timeOf } from './item.js';
+import { say } from './language.js';
 
 const format = new GeoJSON({ dataProjection: 'EPSG:4326', featureProjection: SWEREF99TM });
 
@@ -21,7 +22,7 @@ export function createFootprints() {
   const inside = new VectorLayer({ source: all, className: 'inside', opacity: 0.1 });
   const outlines = new VectorLayer({ source: all });
   const above = new VectorLayer({ source: one });
-  let credit = 'Contains modified Copernicus Sentinel data';
+  let credit = say('credit', { year: '' }).trim();
 
   paintWith(() => {
     inside.setStyle(new Style({ fill: new Fill({ color: colour('footprint') }) }));
@@ -38,12 +39,15 @@ export function createFootprints() {
       all.addFeatures(items.map(footprint).filter(Boolean));
     },
 
-    /** Highlight this item's footprint, and no other; the credit names the year of its data. */
+    /** Draw none. */
+    clear: () => all.clear(),
+
+    /** Highlight this item's footprint, and no other (null: none); the credit names the year of its data. */
     mark(item) {
       one.clear();
-      const feature = footprint(item);
+      const feature = item && footprint(item);
+      credit = say('credit', { year: item ? timeOf(item).slice(0, 4) : '' }).trim();
       if (feature) one.addFeature(feature);
-      credit = `Contains modified Copernicus Sentinel data ${timeOf(item).slice(0, 4)}`.trim();
     },
 
     /** The keys of the items that cover the place, in no order. */

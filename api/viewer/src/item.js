@@ -1,5 +1,7 @@
 /** The words for an item: its key, its name, its date. */
 
+import { minute, say, share } from './language.js';
+
 /** What tells the item from all others. */
 export const keyOf = ({ collection, id }) => `${collection}/${id}`;
 
@@ -19,15 +21,15 @@ export function shortName({ id }) {
 export const timeOf = ({ properties }) => properties.datetime ?? properties.start_datetime ?? '';
 
 /** The time to the minute, in UTC. */
-export function timeText(item) {
-  const time = new Date(timeOf(item));
-  return Number.isNaN(time.valueOf()) ? '' : `${time.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
-}
+export const timeText = (item) => minute(timeOf(item));
 
-/** The share of clouds, where it is known. */
-export function cloudText({ properties }) {
-  const share = properties['eo:cloud_cover'];
-  return typeof share === 'number' ? `${Math.round(share)} % cloud` : '';
+/** The share of clouds in per cent, or null where it is not known (radar knows none). */
+export const cloudOf = ({ properties }) => (typeof properties['eo:cloud_cover'] === 'number' ? properties['eo:cloud_cover'] : null);
+
+/** The share of clouds in words, where it is known. */
+export function cloudText(item) {
+  const cloud = cloudOf(item);
+  return cloud === null ? '' : say('cloud-share', { share: share(cloud / 100) });
 }
 
 /** Name and time on one line. */

@@ -10,6 +10,7 @@ import Stroke from 'ol/style/Stroke.js';
 import Style from 'ol/style/Style.js';
 import Text from 'ol/style/Text.js';
 import { colour, paintWith } from './colours.js';
+import { say } from './language.js';
 import land from './land.json';
 
 const UNIT = 500; // metres
@@ -52,8 +53,8 @@ function createGraticule() {
     intervals: [10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01],
     lonLabelPosition: 0.98,
     latLabelPosition: 0.02,
-    lonLabelFormatter: (degrees) => `${Number(degrees.toFixed(2))}° E`,
-    latLabelFormatter: (degrees) => `${Number(degrees.toFixed(2))}° N`,
+    lonLabelFormatter: (degrees) => say('east', { degrees: Number(degrees.toFixed(2)) }),
+    latLabelFormatter: (degrees) => say('north', { degrees: Number(degrees.toFixed(2)) }),
     lonLabelStyle: new Text({ ...words, textBaseline: 'top' }),
     latLabelStyle: new Text({ ...words, textAlign: 'start' }),
   });

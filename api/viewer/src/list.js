@@ -1,10 +1,28 @@
-/** The list of items: a button each, newest first. */
+/** The list of items: a button each, newest first. Tab leads to one of them, the arrow keys to the others. */
 
 import { cloudText, keyOf, shortName, timeOf, timeText } from './item.js';
+import { say } from './language.js';
 
-export function createList({ element, count, more, onChoose, onMore }) {
-  const buttons = new Map();
+export function createList({ element, more, onChoose, onMore }) {
+  const buttons = new Map(); // by the item's key, in order
   more.addEventListener('click', () => more.getAttribute('aria-disabled') === 'true' || onMore());
+
+  element.addEventListener('keydown', (event) => {
+    const all = [...buttons.values()];
+    const here = all.indexOf(event.target);
+    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (here < 0 || there === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault(); // scrolling
+    all[there]?.focus();
+  });
+  element.addEventListener('focusin', ({ target }) => stop(target));
+
+  /** Let Tab stop at this button, and at no other of the list. */
+  function stop(button) {
+    if (!button.matches('button')) return;
+    for (const other of element.querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+    button.tabIndex = 0;
+  }
 
   return {
     /** Add the items at the end; who asked for them by keyboard goes on at the first of them. */
@@ -13,6 +31,7 @@ export function createList({ element, count, more, onChoose, onMore }) {
       for (const item of items) {
         const button = row(item, titles.get(item.collection) ?? item.collection);
         button.addEventListener('click', () => onChoose(item));
+        button.tabIndex = buttons.size ? -1 : 0;
         buttons.set(keyOf(item), button);
         const entry = document.createElement('li');
         entry.append(button);
@@ -21,24 +40,36 @@ export function createList({ element, count, more, onChoose, onMore }) {
       if (asked && items.length) buttons.get(keyOf(items[0])).focus();
     },
 
-    /** Highlight the item with this key, and no other. */
+    /** Take all items out; the keyboard stays at the list. */
+    clear() {
+      if (element.contains(document.activeElement)) element.focus();
+      buttons.clear();
+      element.replaceChildren();
+    },
+
+    /** Highlight the item with this key, and no other (null: none). */
     mark(key) {
       element.querySelector('[aria-current]')?.removeAttribute('aria-current');
       const button = buttons.get(key);
-      button?.setAttribute('aria-current', 'true');
-      button?.scrollIntoView({ block: 'nearest' });
+      if (!button) return;
+      button.setAttribute('aria-current', 'true');
+      button.scrollIntoView({ block: 'nearest' });
+      stop(button);
     },
 
-    /** Say how many items are listed, of how many (null: not known), and whether more can be loaded. */
-    shown(listed, matched, moreToLoad) {
-      count.textContent = matched > listed ? `${listed} of ${matched}` : moreToLoad ? `${listed}+` : `${listed}`;
-      more.textContent = 'Load more';
-      more.hidden = !moreToLoad;
+    /** Bring the keyboard to the list: to the item where Tab stops, else to the list itself. */
+    focus: () => (element.querySelector('[tabindex="0"]') ?? element).focus(),
+
+    /** Whether more can be loaded. */
+    offerMore(yes) {
+      if (!yes && document.activeElement === more) this.focus(); // which would lose the keyboard's place
+      more.textContent = say('more');
+      more.hidden = !yes;
     },
 
     /** Let the button for more try the page again that failed. */
     offerRetry() {
-      more.textContent = 'Try again';
+      more.textContent = say('retry');
       more.hidden = false;
     },
 

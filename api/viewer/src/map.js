@@ -1,7 +1,8 @@
 /** The map: SWEREF 99 TM, land, footprints, and the picture of the chosen item. */
 
-import { defaults as defaultControls } from 'ol/control/defaults.js';
+import Attribution from 'ol/control/Attribution.js';
 import ScaleLine from 'ol/control/ScaleLine.js';
+import Zoom from 'ol/control/Zoom.js';
 import ZoomToExtent from 'ol/control/ZoomToExtent.js';
 import { isEmpty } from 'ol/extent.js';
 import { defaults as defaultInteractions } from 'ol/interaction/defaults.js';
@@ -9,11 +10,12 @@ import OlMap from 'ol/Map.js';
 import View from 'ol/View.js';
 import { SURROUNDINGS, SWEDEN, SWEREF99TM } from './grid.js';
 import { createLand } from './land.js';
+import { say } from './language.js';
 
 const FIT = { padding: [40, 40, 48, 40], minResolution: 10 };
 const still = window.matchMedia('(prefers-reduced-motion: reduce)');
 
-export function createMap({ target, footprints, picture, onClick }) {
+export function createMap({ target, footprints, area, picture, onClick, onMove }) {
   const view = new View({
     projection: SWEREF99TM,
     extent: SURROUNDINGS,
@@ -25,15 +27,23 @@ export function createMap({ target, footprints, picture, onClick }) {
   const map = new OlMap({
     target,
     view,
-    layers: [...createLand(), ...footprints.beneath, picture.layer, ...footprints.above],
-    controls: defaultControls({ rotate: false, attributionOptions: { collapsible: false } }).extend([
-      new ZoomToExtent({ extent: SWEDEN, label: '⤢', tipLabel: 'All of Sweden' }),
+    layers: [...createLand(), ...footprints.beneath, picture.layer, area.layer, ...footprints.above],
+    controls: [
+      new Zoom({ zoomInTipLabel: say('zoom-in'), zoomOutTipLabel: say('zoom-out') }),
+      new ZoomToExtent({ extent: SWEDEN, label: '⤢', tipLabel: say('sweden') }),
       new ScaleLine({ minWidth: 80 }),
-    ]),
+      new Attribution({ collapsible: false }),
+    ],
     interactions: defaultInteractions({ altShiftDragRotate: false, pinchRotate: false }),
   });
   view.fit(SWEDEN, { size: map.getSize(), padding: [16, 16, 16, 16] });
 
+  for (const button of target.querySelectorAll('button[title]')) button.setAttribute('aria-label', button.title); // not "⤢"
+
+  map.on('moveend', onMove);
+  target.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && event.target === target) onClick(view.getCenter());
+  });
   map.on('singleclick', ({ coordinate }) => onClick(coordinate));
   map.on('pointermove', ({ coordinate, dragging }) => {
     if (!dragging) target.classList.toggle('over-item', footprints.keysAt(coordinate).size > 0);
@@ -50,6 +60,19 @@ export function createMap({ target, footprints, picture, onClick }) {
   return {
     ol: map,
     rendered,
+
+    /** Where the map is: its middle in EPSG:3006 and metres a pixel. */
+    place: () => ({ middle: view.getCenter(), resolution: view.getResolution() }),
+
+    /** Go there at once. */
+    setPlace({ middle, resolution }) {
+      view.cancelAnimations();
+      view.setCenter(middle);
+      view.setResolution(resolution);
+    },
+
+    /** What is in sight, in EPSG:3006. */
+    extent: () => view.calculateExtent(map.getSize()),
 
     /** Move until the extent fills the view (an empty one moves nothing); done when all is drawn there. */
     async goTo(extent) {

@@ -36,6 +36,9 @@ export function createPicture({ extentOf, onFailure }) {
       layer.setSource(source);
       return tiles;
     },
+
+    /** Show none. */
+    hide: () => layer.setSource(null),
   };
 }
 

@@ -1,4 +1,4 @@
-/** The line that tells what goes on; read aloud by screen readers as it changes. */
+/** A line that tells what goes on; read aloud by screen readers as it changes. */
 
 export function createStatus(element) {
   const show = (words, failed) => {
