@@ -149,7 +149,7 @@ def test_the_traceback_of_what_nobody_foresaw_carries_the_requests_id(tmp_path):
         place = urlsplit(process.stdout.readline().split()[1]).netloc
         connection = HTTPConnection(place, timeout=30)
         connection.request("GET", "/collections", headers={"X-Request-ID": "mine"})
-        with connection.getresponse() as found:
+        with contextlib.closing(connection), connection.getresponse() as found:
             assert (found.status, found.headers.get_all("x-request-id")) == (500, ["mine"])
         process.terminate()
         _, err = process.communicate(timeout=60)
