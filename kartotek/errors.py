@@ -6,6 +6,7 @@ KartotekError
 │   ├── UnsupportedProduct  recognised, but of a kind that we don't convert
 │   ├── BrokenProduct       a file is missing, unreadable or contradicts the others
 │   ├── HostileProduct      an archive or a document made to do harm
+│   ├── TooCostly           needs more memory or time than it is given
 │   └── OutsideGrid         not where the national grid applies
 ├── BadFile                 a file made by us fails its own check; never published
 ├── StorageError            the storage can't be read or written
@@ -43,6 +44,10 @@ class BrokenProduct(ProductError):
 
 class HostileProduct(ProductError):
     """A product whose archive or metadata would do harm if it were unpacked or parsed."""
+
+
+class TooCostly(ProductError):
+    """A product that needs more memory or time than its conversion is given."""
 
 
 class OutsideGrid(ProductError):

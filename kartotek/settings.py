@@ -44,6 +44,10 @@ class Settings(LogSettings):
     """Memory for decoded blocks of COGs, in MB."""
     max_body: int = Field(default=1 << 20, ge=1024)
     """Bytes of a request's body; larger ones are answered 413."""
+    conversion_mb: int = Field(default=4096, ge=512)
+    """Memory that the conversion of one product may ask for, in MB."""
+    conversion_seconds: int = Field(default=3600, ge=1)
+    """How long the conversion of one product may take."""
     stop_seconds: int = Field(default=30, ge=0)
     """How long `serve` goes on answering what it has in hand once it is asked to stop."""
 

@@ -17,6 +17,7 @@ from converters.convert import Progress as Report
 from converters.convert import Recipe
 from jobs.publish import Published
 from jobs.run import Failed, run
+from jobs.worker import Limits
 from kartotek import grids
 from kartotek.cli import options
 from kartotek.storage import open_storage
@@ -65,7 +66,10 @@ def convert(
     failures = 0
     bars = _Bars(len(products), quiet=as_json or not sys.stderr.isatty())
     with options.opened(settings) as catalog, bars:
-        outcomes = run(products, recipe, open_storage(settings.storage), catalog, visual=visual, progress=bars.product)
+        outcomes = run(
+            products, recipe, open_storage(settings.storage), catalog,
+            limits=Limits.of(settings), visual=visual, progress=bars.product,
+        )  # fmt: skip
         for path, outcome in zip(products, outcomes, strict=True):
             failures += isinstance(outcome, Failed)
             bars.done()

@@ -46,6 +46,7 @@ def prepare(folder: Path, settings: Settings) -> None:
     from converters import samples
     from converters.convert import Recipe
     from jobs.run import Failed, run
+    from jobs.worker import Limits
 
     done = folder / "samples.done"
     with options.opened(settings) as catalog:
@@ -56,7 +57,7 @@ def prepare(folder: Path, settings: Settings) -> None:
         for path in samples.make(folder / "products"):
             click.echo(f"made       {path.name}")
             paths.append(path)
-        for outcome in run(paths, recipe, open_storage(settings.storage), catalog):
+        for outcome in run(paths, recipe, open_storage(settings.storage), catalog, limits=Limits.of(settings)):
             if isinstance(outcome, Failed):
                 raise outcome.error
             click.echo(f"converted  {outcome.item}")

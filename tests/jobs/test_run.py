@@ -8,7 +8,6 @@ import pytest
 
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
-from converters import sensors
 from converters.convert import Recipe
 from jobs.publish import Published
 from jobs.run import Failed, run
@@ -139,28 +138,6 @@ def test_what_is_there_of_a_broken_product_is_published_where_it_is_asked_for(br
     item = orjson.loads(catalog.item(OPERATOR, outcome.collection, outcome.item))
     assert item["properties"]["kartotek:missing"] == [note]
     assert "B04" not in item["assets"] and "B03" in item["assets"]
-
-
-class Surprising:
-    """A sensor of an outside package, with a fault in it."""
-
-    name = "surprising"
-
-    def recognise(self, files):
-        return files.path.name == "surprise"
-
-    def read(self, files, *, visual=False):
-        raise AttributeError("'NoneType' object\nhas no attribute 'text'")
-
-
-def test_a_fault_that_nobody_foresaw_is_its_own_products(good, catalog, tmp_path, monkeypatch):
-    known = sensors.sensors()
-    monkeypatch.setattr(sensors, "sensors", lambda: (Surprising(), *known))
-    (tmp_path / "surprise").mkdir()
-    outcomes = list(run([tmp_path / "surprise", good[0]], Recipe(), FolderStorage(tmp_path / "store"), catalog))
-    assert [type(outcome) for outcome in outcomes] == [Failed, Published]
-    assert type(outcomes[0].error) is BrokenProduct
-    assert re.search(r"^surprise: can't be converted \(AttributeError: 'NoneType'[^\n]*$", str(outcomes[0].error))
 
 
 def test_a_damaged_file_in_the_storage_ends_the_product_that_it_belongs_to(good, catalog, tmp_path):
