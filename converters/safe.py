@@ -5,6 +5,7 @@ Nothing is unpacked: a zip's directory is checked as a whole before any byte of 
 
 from __future__ import annotations
 
+import io
 import lzma
 import os
 import stat
@@ -24,7 +25,10 @@ MAX_UNPACKED = 32 * 2**30
 """Bytes of a whole product, unpacked; the largest genuine ones have 8 GiB."""
 MAX_RATIO = 1_100
 """Unpacked by packed bytes of one entry; DEFLATE can't exceed 1 032, so more is a lie in the directory."""
-MAX_XML = 64 * 2**20
+MAX_XML = 8 * 2**20
+"""Bytes of an XML document; the largest genuine ones have under 2 MB, and its tree takes up to 40 times as much."""
+MAX_DIRECTORY = 4 * 2**20
+"""Bytes of a zip's directory; genuine ones have some 200 an entry."""
 
 
 class Folder:
@@ -45,7 +49,7 @@ class Folder:
         root, found = self._root.resolve(), []
         for entry in self._root.rglob("*"):
             name = entry.relative_to(self._root).as_posix()
-            if entry.is_symlink() and not entry.resolve().is_relative_to(root):
+            if entry.is_symlink() and not _target(entry).is_relative_to(root):
                 raise HostileProduct(
                     f"{self.path.name}: {name} is a link that leads out of the product; put what it means in its place"
                 )
@@ -70,13 +74,27 @@ class Folder:
         return str(self._root / name)
 
 
+class _Cautious(io.FileIO):
+    """A zip to look into: zipfile reads its directory, of whatever size, in one piece before anyone can check it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As many bytes, or the rest. Raises HostileProduct where they are more than a directory has."""
+        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        wanted = rest if size is None or size < 0 else min(size, rest)
+        if wanted > MAX_DIRECTORY:
+            raise HostileProduct(
+                f"{Path(str(self.name)).name}: a directory of {wanted >> 20} MB; at most {MAX_DIRECTORY >> 20} are read"
+            )
+        return super().read(wanted) or b""
+
+
 class Zip:
     """A product in a zip, with or without a root folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _Cautious(path) as file, zipfile.ZipFile(file) as archive:
                 self._entries = {info.filename: info for info in _checked(path, archive)}
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise BrokenProduct(
@@ -145,6 +163,14 @@ def parse_xml(name: str, content: bytes) -> etree._Element:
     return root
 
 
+def _target(link: Path) -> Path:
+    """What a link means in the end; the root of all, which no product has, where it leads in a circle."""
+    try:
+        return link.resolve()
+    except (RuntimeError, OSError):  # before Python 3.13 the former
+        return Path("/")
+
+
 def _check_small(name: str, size: int) -> None:
     """Raise HostileProduct where a file that is read as a whole is larger than any genuine one."""
     if size > MAX_XML:
@@ -182,6 +208,8 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             raise HostileProduct(f"{path.name}: the entry {info.filename!r} overlaps another")
         raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
         end = info.header_offset + 30 + len(raw) + info.compress_size
+    if end > archive.start_dir:
+        raise HostileProduct(f"{path.name}: its last entry reaches beyond the place of the directory")
     return [info for info in infos if not info.is_dir()]
 
 

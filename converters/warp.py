@@ -49,6 +49,10 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
         with _opened(layer.href) as source:
             if source.width * source.height > MAX_PIXELS:
                 raise BrokenProduct(f"{layer.file}: {source.width} x {source.height} pixels; {MAX_PIXELS} at most")
+            if source.width > layer.grid.columns or source.height > layer.grid.rows:
+                raise BrokenProduct(
+                    f"{layer.file}: {source.width} x {source.height} pixels, but the metadata says {_told(layer.grid)}"
+                )
             if source.count != max(1, len(layer.type.bands)):
                 raise BrokenProduct(f"{layer.file}: {source.count} bands, expected {max(1, len(layer.type.bands))}")
             if source.dtypes[0] != layer.type.data_type:
@@ -56,7 +60,7 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
             grid = _reconciled(layer, source)
             shape, step = (source.count, source.height, source.width), source.block_shapes[0][0]
         return Raster(_pixels(layer, shape, step, threads=threads), grid)
-    except (RasterioError, OSError, ValueError, MemoryError) as error:
+    except (RasterioError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenProduct(
             f"{layer.file}: can't be read ({reason}); fetch the product again, or leave the band out by --allow-partial"

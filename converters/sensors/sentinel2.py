@@ -361,10 +361,16 @@ def _stamp(text: str | None) -> str | None:
         return None
 
 
+MAX_RING = 100_000
+"""Letters of a ring; genuine ones have up to some thousands."""
+
+
 def _footprint(main: _Document) -> Polygon | MultiPolygon | None:
     positions = main.find("EXT_POS_LIST")
     if positions is None:
         return None
+    if len(positions) > MAX_RING:
+        raise BrokenProduct(f"{main.name}: EXT_POS_LIST has {len(positions)} letters; at most {MAX_RING} are read")
     try:
         return footprints.from_positions([float(number) for number in positions.split()])
     except ValueError as error:
@@ -372,12 +378,12 @@ def _footprint(main: _Document) -> Polygon | MultiPolygon | None:
 
 
 _REACH = (
-    ("NROWS", 1, 20_000),
-    ("NCOLS", 1, 20_000),
+    ("NROWS", 1, 10_980),
+    ("NCOLS", 1, 10_980),
     ("ULX", -1_000_000, 2_000_000),
     ("ULY", -1_000_000, 11_000_000),
 )
-"""Pixels and metres that a granule may have, with room to spare for experiments."""
+"""Pixels that a granule may have, and metres, with room to spare for experiments."""
 
 
 def _grid(tile: _Document, resolution: int) -> Grid:

@@ -44,7 +44,8 @@ def layer(tmp_path):
         whole[: pixels.shape[0], : pixels.shape[1]] = pixels
         levels = cog.pyramid(whole[None], kind, depth=grids.levels(place.columns, place.rows))
         path = tmp_path / "x.tif"
-        cog.write(path, levels, place, Layer(type=kind, file="", href="", grid=place))
+        delivered = Grid(crs="EPSG:3006", left=0, top=0, resolution=10, columns=1, rows=1)  # not what is written
+        cog.write(path, levels, place, Layer(type=kind, file="", href="", grid=delivered))
         source = warp.Source(key="x.tif", grid=place, nodata=nodata, scale=1, offset=0, classes=classes)
         return Blocks(FolderStorage(tmp_path), memory=64 << 20), source, path
 
