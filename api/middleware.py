@@ -12,8 +12,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import nesting
 from api.errors import problem, unforeseen
 from kartotek import logs
+from kartotek.errors import BadRequest
 
 KNOW_HEAD = ("/files/", "/viewer/")
 """Routes that answer HEAD themselves, without reading what they would send."""
@@ -89,7 +91,7 @@ class Head:
 
 
 class Body:
-    """Bodies up to a number of bytes; larger ones are refused before they are read, or as soon as they are."""
+    """Bodies up to a number of bytes, and JSON nested up to a depth; others are refused before anything parses them."""
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
         self.app, self.most = app, most
@@ -101,14 +103,23 @@ class Body:
         if stated.isdecimal() and int(stated) > self.most:
             await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)(scope, receive, send)
             return
-        read = 0
 
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self.most:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
-            return message
+        async def whole() -> Message:
+            """The body in one piece, where somebody reads it."""
+            content = bytearray()
+            while True:
+                message = await receive()
+                content += message.get("body", b"")
+                if len(content) > self.most:
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
+                if not message.get("more_body"):
+                    break
+            if message["type"] != "http.request":
+                return message
+            try:
+                nesting.check("body", content)
+            except BadRequest as error:  # FastAPI would say no more than that it can't be parsed
+                raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
+            return {**message, "body": bytes(content)}
 
-        await self.app(scope, counted, send)
+        await self.app(scope, whole, send)

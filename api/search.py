@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
-from api import caller, page
+from api import caller, nesting, page
 from catalog import questions
 from catalog.search import Key, Search
 from catalog.store import Catalog
@@ -300,6 +300,7 @@ def question(
 
 
 def _geometry_text(text: str) -> Any:
+    nesting.check("intersects", text.encode("utf-8", "surrogatepass"))
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -139,6 +139,22 @@ def test_a_body_larger_than_the_cap_is_refused_before_it_is_read(client, publish
     assert str(most) in problem(client.post("/search", content=pieces, headers=headers), 413)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("depth", "status"), [(64, 400), (65, 400), (900, 400), (100_000, 400)])
+def test_json_is_nested_so_deep_and_no_deeper(client, method, depth, status):
+    """Known before a parser sees it, since parsers recurse; what lies in strings is not counted."""
+    deep = "[" * (depth - 1) + '"[[["' + "]" * (depth - 1)
+    geometry = f'{{"type": "Point", "coordinates": {deep}}}'
+    if method == "GET" and depth < 10_000:
+        answer = client.get("/search", params={"intersects": geometry})
+    else:
+        body = f'{{"intersects": {geometry}}}' if method == "POST" else geometry
+        answer = client.post("/search", content=body, headers={"Content-Type": "application/json"})
+    levels = depth + (method == "POST" or depth > 10_000)
+    said = problem(answer, status)
+    assert ("nested more than 64 deep" in said) == (levels > 64), said
+
+
 def test_a_page_elsewhere_may_ask_with_any_header(client):
     asked = {"Origin": "https://elsewhere.test", "Access-Control-Request-Method": "GET"}
     for name in ("If-Range", "Range", "Authorization"):
