@@ -86,6 +86,17 @@ def _geometry(_type: Footprint, _compiler: object, **_: Any) -> str:
     return "geometry(Geometry, 4326)"
 
 
+class Ring(Footprint):
+    """A geometry in any projected CRS, whose EPSG code is its SRID."""
+
+    cache_ok = True
+
+
+@compiles(Ring, "postgresql")
+def _ring(_type: Ring, _compiler: object, **_: Any) -> str:
+    return "geometry"
+
+
 class Instant(TypeDecorator[datetime]):
     """A point in time: microseconds since 1970 on SQLite, which has no type for it."""
 
@@ -351,7 +362,8 @@ def upsert(
 
 
 def _ewkb(shape: Geometry) -> bytes:
-    found: bytes = shapely.to_wkb(shapely.set_srid(shape, 4326), include_srid=True)
+    """With its SRID; in longitude and latitude where it has none."""
+    found: bytes = shapely.to_wkb(shapely.set_srid(shape, shapely.get_srid(shape) or 4326), include_srid=True)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The tables: collections, items, and the counts of their index squares.
+"""The tables: collections, items, the outlines of those that are cut, and the counts of their index squares.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from catalog.dialects import Footprint, Instant, Name
+from catalog.dialects import Footprint, Instant, Name, Ring
 
 metadata = MetaData(
     naming_convention={
@@ -64,6 +64,17 @@ items = Table(
 # Newest first, the order in which pages are walked; the tie-breakers make it total.
 Index("ix_items_newest", items.c.datetime.desc(), items.c.collection, items.c.id)
 Index("ix_items_id", items.c.id)
+
+rings = Table(
+    "rings",
+    metadata,
+    Column("item", _Key, ForeignKey("items.pk", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("ring", Ring, nullable=False),
+)
+"""The outline of an item whose footprint is cut at 180 degrees or at a pole: whole, in the CRS of its pixels.
+
+A table of its own, since hardly any item has one, and since it comes and goes without a lock on the items.
+"""
 
 squares = Table(
     "squares",

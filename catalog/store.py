@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from catalog import dialects, documents
 from catalog import search as searching
 from catalog.access import Reader, visible
-from catalog.models import collections, items, squares
+from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
+from catalog.rings import ring
 from catalog.search import Page, Search
 from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
@@ -174,7 +175,7 @@ class Catalog:
         document = documents.parsed(content)
         if documents.stored(document) != content:
             raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
-        row = _row(document, content)
+        row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
         with self._writing() as connection:
             _enter(connection, kind, keep=["private"])
@@ -188,6 +189,9 @@ class Catalog:
             if pk is None:
                 raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
             dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
+            connection.execute(delete(rings).where(rings.c.item == pk))
+            if whole is not None:
+                connection.execute(insert(rings).values(item=pk, ring=whole))
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
                 connection.execute(insert(squares), [_square(pk, square) for square in counted])

@@ -171,8 +171,8 @@ class _Work:
         product = self.product
         if not self.written:
             raise BrokenProduct(f"{product.path.name}: no band could be read: {'; '.join(self.missing)}")
-        footprint = self.extent.polygon()
-        if footprint.is_empty:
+        outline = self.extent.outline()
+        if outline.ring.is_empty:
             raise UnsupportedProduct(f"{product.path.name}: has no area with data in all of its bands")
         others: dict[str, pystac.Asset] = {}
         if self.render is not None and all(name in self.small for name in self.render.assets):
@@ -191,7 +191,7 @@ class _Work:
             item=items.item(
                 product,
                 layers=sorted(self.written.values(), key=lambda written: order.get(written.layer.name, len(order))),
-                footprint=footprint,
+                outline=outline,
                 others=others,
                 missing=self.missing,
             ),

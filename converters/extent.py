@@ -29,6 +29,23 @@ SPECK = 1e-4
 """Share of the area below which a hole or an island is overlooked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Where a scene has data, whole: nothing is cut at 180 degrees or at a pole yet."""
+
+    ring: BaseGeometry
+    crs: str
+    """Of the ring's coordinates: that of the scene's pixels."""
+    spacing: float
+    """Units of the CRS between points of an edge, where it becomes one of longitude and latitude."""
+
+    def footprint(self) -> Polygon | MultiPolygon:
+        """The same in longitude and latitude."""
+        if self.ring.is_empty:
+            return Polygon()
+        return footprints.from_projected(self.ring, self.crs, spacing=self.spacing)
+
+
 @dataclass(slots=True)
 class Extent:
     """Where all bands of a scene have data."""
@@ -66,13 +83,13 @@ class Extent:
         covered[mine] = valid[theirs]
         self._mask &= covered
 
-    def polygon(self) -> Polygon | MultiPolygon:
-        """The outline in longitude and latitude: inside the valid pixels, and less than 1 % smaller than they are.
+    def outline(self) -> Outline:
+        """The outline: inside the valid pixels, and less than 1 % smaller than they are.
 
         Empty where no pixel is valid in all bands, or all that are lie in specks.
         """
         if self._mask is None or self._grid is None or not self._mask.any():
-            return Polygon()
+            return Outline(Polygon(), "", 0)
         shapes = rasterio.features.shapes(
             self._mask.astype(np.uint8), mask=self._mask, transform=Affine(*self._grid.transform)
         )
@@ -80,7 +97,7 @@ class Extent:
         area = sum(part.area for part in parts)
         parts = [_without_specks(part, area * SPECK) for part in parts if part.area > area * SPECK]
         if not parts:
-            return Polygon()
+            return Outline(Polygon(), "", 0)
         outline = shapely.union_all(parts)
         # Stairs of pixels along a slanting edge would count as a long rim: measured without them.
         rim = shapely.simplify(outline, SHIFT).length
@@ -90,7 +107,7 @@ class Extent:
             tolerance *= 0.85
         # An edge of d km bends by up to 0.05 d² metres between SWEREF 99 TM and degrees (at 68 N).
         spacing = 1000 * np.sqrt(tolerance / 4 / 0.05)
-        return footprints.from_projected(simple, self._grid.crs, spacing=float(spacing))
+        return Outline(simple, self._grid.crs, float(spacing))
 
 
 def _simplified(outline: BaseGeometry, tolerance: float) -> BaseGeometry:

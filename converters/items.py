@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pystac
+import shapely
 from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
+from converters.extent import Outline
 from kartotek import footprints, grids, squares
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
@@ -53,14 +55,16 @@ def item(
     product: Product,
     *,
     layers: Sequence[WrittenLayer],
-    footprint: Polygon | MultiPolygon,
+    outline: Outline,
     others: Mapping[str, pystac.Asset],
     missing: Sequence[str],
 ) -> pystac.Item:
     """The item of a converted product; hrefs are the files' names.
 
-    The same product gives the same item: no date of conversion is in it.
+    The same product gives the same item: no date of conversion is in it. Where the footprint is cut, at 180 degrees or
+    at a pole, the outline stands in the item whole too, in the CRS of its pixels (`proj:geometry`).
     """
+    footprint = outline.footprint()
     found = pystac.Item(
         id=product.id,
         geometry=mapping(footprint),
@@ -76,6 +80,8 @@ def item(
         },
         collection=product.collection.id,
     )
+    if footprints.is_cut(footprint):
+        found.properties["proj:geometry"] = mapping(shapely.set_precision(outline.ring, 0.01))
     if missing:
         found.properties["kartotek:missing"] = list(missing)
     found.stac_extensions = sorted({*_ITEM_EXTENSIONS, *product.extensions})

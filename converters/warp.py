@@ -49,10 +49,6 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
         with _opened(layer.href) as source:
             if source.width * source.height > MAX_PIXELS:
                 raise BrokenProduct(f"{layer.file}: {source.width} x {source.height} pixels; {MAX_PIXELS} at most")
-            if source.width > layer.grid.columns or source.height > layer.grid.rows:
-                raise BrokenProduct(
-                    f"{layer.file}: {source.width} x {source.height} pixels, but the metadata says {_told(layer.grid)}"
-                )
             if source.count != max(1, len(layer.type.bands)):
                 raise BrokenProduct(f"{layer.file}: {source.count} bands, expected {max(1, len(layer.type.bands))}")
             if source.dtypes[0] != layer.type.data_type:
@@ -118,7 +114,8 @@ def _reconciled(layer: Layer, source: rasterio.DatasetReader) -> Grid:
     corner = max(abs(left - stated.left), abs(top - stated.top))
     # Coarser pixels than the agency's may not fit into the granule a whole number of times.
     opposite = max(abs(found.bounds.right - stated.bounds.right), abs(found.bounds.bottom - stated.bounds.bottom))
-    if crs != stated.crs or corner > resolution / 2 or opposite > max(resolution, stated.resolution):
+    elsewhere = crs != stated.crs or corner > resolution / 2 or opposite > max(resolution, stated.resolution)
+    if elsewhere or resolution < 0.999 * stated.resolution:  # finer than the agency's there is none
         raise BrokenProduct(
             f"{layer.file}: {_told(found)}, but the metadata says {_told(stated)}; fetch the product again, or leave "
             "the band out by --allow-partial"

@@ -50,6 +50,16 @@ def valid(footprint: BaseGeometry) -> Polygon | MultiPolygon:
     return oriented if isinstance(oriented, Polygon | MultiPolygon) else Polygon()
 
 
+def is_cut(footprint: BaseGeometry) -> bool:
+    """Whether a footprint is one that had to be cut: it reaches to 180 degrees, or to a pole.
+
+    >>> is_cut(shapely.box(170, 60, 180, 70)), is_cut(shapely.box(17, 59, 18, 60))
+    (True, False)
+    """
+    west, south, east, north = footprint.bounds
+    return bool(west <= -180 or east >= 180 or south <= -90 or north >= 90)
+
+
 def from_projected(area: BaseGeometry, crs: str, *, spacing: float = 5000.0) -> Polygon | MultiPolygon:
     """An area in a projected CRS as a footprint.
 

@@ -122,23 +122,26 @@ def demo(tmp_path_factory) -> Iterator[Published]:
     catalog.close()
 
 
-@pytest.fixture(scope="session", params=["sqlite, folder", "postgis, s3"])
-def published(request, demo) -> Iterator[Published]:
-    """The standard samples as items: on one file and in a folder, and on PostGIS and in a bucket."""
-    if request.param == "sqlite, folder":
-        yield demo
-        return
-    settings = Settings(
-        database=request.getfixturevalue("make_database")("postgis"),
-        storage=_new_bucket(request.getfixturevalue("s3_server")),
-        url="http://catalog.test",
-    )
+@pytest.fixture(scope="session")
+def demo_on_postgis(demo, make_database, s3_server) -> Iterator[Published]:
+    """The same products, converted anew, on PostGIS and in a bucket."""
+    settings = Settings(database=make_database("postgis"), storage=_new_bucket(s3_server), url="http://catalog.test")
     catalog = Catalog(settings.database)
     catalog.migrate()
     products = sorted((demo.folder / "products").iterdir())
     _command("convert", "--database", settings.database, "--storage", settings.storage, *products)
     yield Published(demo.folder, settings, open_storage(settings.storage), catalog, demo.local)
     catalog.close()
+
+
+# Not the parameters themselves: pytest keeps one of them at a time, and would convert all anew whenever it changes.
+@pytest.fixture(
+    scope="session", params={"sqlite, folder": "demo", "postgis, s3": "demo_on_postgis"}.items(), ids=lambda one: one[0]
+)
+def published(request) -> Published:
+    """The standard samples as items: on one file and in a folder, and on PostGIS and in a bucket."""
+    found: Published = request.getfixturevalue(request.param[1])
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -340,15 +340,15 @@ def test_migrations_of_which_one_fails_leave_the_tables_as_they_were(tmp_path, m
     if before != "base":
         made.migrate(before)
     folder.mkdir()
-    (folder / "0002.py").write_text(LATER.format("0002", "0001", ""))
-    (folder / "0003.py").write_text(LATER.format("0003", "0002", "raise RuntimeError('half way')"))
+    (folder / "0003.py").write_text(LATER.format("0003", "0002", ""))
+    (folder / "0004.py").write_text(LATER.format("0004", "0003", "raise RuntimeError('half way')"))
     config = store._alembic()
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", f"{ROOT / 'migrations' / 'versions'}\n{folder}")
     monkeypatch.setattr(store, "_alembic", lambda: config)
     tables = inspect(create_engine(url(made))).get_table_names()
     with pytest.raises(RuntimeError, match="half way"):
-        made.migrate("0003")
+        made.migrate("0004")
     assert inspect(create_engine(url(made))).get_table_names() == tables
     assert made._current() == (None if before == "base" else before)
     made.close()

@@ -108,7 +108,7 @@ def test_a_lake_without_data_is_a_hole():
     mask = np.ones((500, 600), bool)
     y, x = np.mgrid[0:500, 0:600]
     mask[(x - 300) ** 2 + (y - 200) ** 2 < 60**2] = False
-    found = extent(mask).polygon()
+    found = extent(mask).outline().footprint()
     assert len(found.interiors) == 1
     check(mask, found)
 
@@ -116,7 +116,7 @@ def test_a_lake_without_data_is_a_hole():
 def test_two_islands_are_two_polygons():
     mask = np.zeros((500, 600), bool)
     mask[20:400, 10:200] = mask[100:480, 300:590] = True
-    found = extent(mask).polygon()
+    found = extent(mask).outline().footprint()
     assert len(found.geoms) == 2
     check(mask, found)
 
@@ -127,7 +127,7 @@ def test_specks_are_overlooked():
     mask[:, :300] = False
     mask[500, 600:605] = False
     mask[100, 50:55] = True
-    found = extent(mask).polygon()
+    found = extent(mask).outline().footprint()
     assert found.geom_type == "Polygon" and len(found.interiors) == 0 and len(shapely.get_coordinates(found)) < 20
 
 
@@ -148,19 +148,19 @@ def test_where_one_band_has_no_data_the_scene_has_none():
         made.add(padded, grid, 0)
         times = resolution // 10
         whole &= (band != 0).repeat(times, 0).repeat(times, 1)
-    assert 0 <= lost(made.polygon(), whole, left, top) < 0.01
+    assert 0 <= lost(made.outline().footprint(), whole, left, top) < 0.01
 
 
 def test_bands_that_do_not_meet_leave_nothing():
     made = extent(np.ones((50, 50), bool))
     grid = Grid(crs=NATIONAL, left=700_000, top=6_600_000, resolution=20, columns=50, rows=50)
     made.add(np.ones((50, 50), np.uint16), grid, 0)
-    assert made.polygon().is_empty
+    assert made.outline().footprint().is_empty
 
 
 def test_a_scene_without_data_has_no_footprint():
-    assert Extent().polygon().is_empty
-    assert extent(np.zeros((50, 50), bool)).polygon().is_empty
+    assert Extent().outline().footprint().is_empty
+    assert extent(np.zeros((50, 50), bool)).outline().footprint().is_empty
 
 
 def test_floats_without_data_are_nan():
@@ -169,14 +169,14 @@ def test_floats_without_data_are_nan():
     band[:, :50] = np.nan
     grid = Grid(crs=NATIONAL, left=600_000, top=6_600_000, resolution=20, columns=100, rows=100)
     made.add(band, grid, float("nan"))
-    check(np.isfinite(band), made.polygon())
+    check(np.isfinite(band), made.outline().footprint())
 
 
 @pytest.mark.parametrize("side", [1, 3, 20])
 def test_a_scene_of_a_few_pixels_has_a_footprint(side):
     mask = np.zeros((50, 50), bool)
     mask[10 : 10 + side, 10 : 10 + side] = True
-    check(mask, extent(mask).polygon())
+    check(mask, extent(mask).outline().footprint())
 
 
 @pytest.mark.parametrize("slope", [0.05, 0.5, 3])
@@ -185,7 +185,7 @@ def test_the_stairs_of_a_slanting_edge_are_smoothed(slope, resolution):
     count = 60_000 // resolution
     y, x = np.mgrid[0:count, 0:count]
     mask = x > y * slope * 0.9 - 40 * slope
-    found = extent(mask, resolution).polygon()
+    found = extent(mask, resolution).outline().footprint()
     assert len(shapely.get_coordinates(found)) < 800
     check(mask, found, resolution=resolution)
 
@@ -197,7 +197,7 @@ def test_the_footprint_of_a_whole_granule_at_kiruna_is_inside():
     made = Extent()
     grid = Grid(crs=NATIONAL, left=716_800, top=7_618_560, resolution=20, columns=5632, rows=5632)
     made.add(mask.astype(np.uint8), grid, 0)
-    found = made.polygon()
+    found = made.outline().footprint()
     drawn = in_metres(found, 0.001)
     seen = shapely.box(716_800 + 70 * 20, 7_618_560 - 5550 * 20, 716_800 + 5560 * 20, 7_618_560 - 60 * 20)
     assert seen.contains(drawn) and 0.99 < drawn.area / seen.area < 1

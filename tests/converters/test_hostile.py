@@ -297,7 +297,7 @@ REASONS = {
     "xml: a granule": "NROWS is 100032, not within 1 and 10980",
     "jp2: .* pixels": "opj_read_header",
     "tiff: 60 000": "60000 x 60000 pixels",
-    "tiff: finer": "20000 x 20000 pixels, but the metadata says 32 x 32",
+    "tiff: finer": "20000 x 20000 pixels of 0.096 m at .* but the metadata says 32 x 32",
     "(vrt|jp2: an address)": "not recognized as being in a supported file format",
     "jp2: /dev/zero": "is a link that leads out of the product",
 }

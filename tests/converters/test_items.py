@@ -25,6 +25,7 @@ from lxml import etree
 from converters import items, samples
 from converters.convert import Recipe, convert
 from converters.sensors import read, sensors
+from kartotek import footprints
 from kartotek.product import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -375,3 +376,17 @@ if __name__ == "__main__":
             found = golden_form(as_dict(convert(read(product), Path(private, "out"), Recipe())))
         (GOLDEN / f"{found['id']}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
         print(GOLDEN / f"{found['id']}.json")
+
+
+def test_an_item_across_180_degrees_has_its_outline_whole_too(scenes, sample, tmp_path):
+    """In the CRS of its pixels, where nothing is cut."""
+    scene = dataclasses.replace(scenes["33"], pixels=192, tile="60WWV", zone=60, left=632_640, top=7_380_000)
+    found = convert(read(sample(scene)), tmp_path, Recipe(crs="native")).item
+    assert found.geometry["type"] == "MultiPolygon" and found.bbox[0] > 179 and found.bbox[2] < -179
+    whole = shapely.geometry.shape(found.properties["proj:geometry"])
+    assert found.properties["proj:code"] == "EPSG:32660" and whole.geom_type == "Polygon"
+    left, bottom, right, top = whole.bounds
+    assert 632_640 <= left < right <= 632_640 + 1_920 and 7_380_000 - 1_920 <= bottom < top <= 7_380_000
+    footprint = shapely.geometry.shape(found.geometry)
+    moved = footprints.to_projected(footprint, "EPSG:32660")
+    assert shapely.symmetric_difference(shapely.union_all(shapely.buffer(moved, 0.01)), whole).area < 0.001 * whole.area
