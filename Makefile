@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file of tests goes to one process as a whole, which makes the samples for itself.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full check docs picture lock clean
+.PHONY: help demo serve test test-clients test-full check docs picture lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +19,10 @@ serve: $(VENV)/.installed  ## serve the catalog of this folder
 	$(BIN)/kartotek serve
 
 test: $(VENV)/.tested browser postgis  ## all tests but the full counts
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
+
+test-clients: $(VENV)/.tested postgis qgis  ## what QGIS makes of tiles, files and items
+	$(BIN)/python -m pytest -m clients $(TESTS)
 
 test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: an hour
 	$(BIN)/python -m pytest -m full $(TESTS)
@@ -65,6 +70,6 @@ $(VENV)/.tested: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.documented: $(VENV)/.tested
 	touch $@
 
-.PHONY: browser postgis
-browser postgis:
+.PHONY: browser postgis qgis
+browser postgis qgis:
 	@sh tools/$@.sh
