@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 """Each process is forked, in milliseconds, from one that has loaded our code and done nothing yet."""
+_LONGEST = 70
+"""Bytes of a temporary folder's path that leave room for a socket in it."""
 _LOADED = ["converters.convert", "converters.sensors.sentinel2", __name__]
 
 
@@ -50,7 +53,14 @@ class Limits:
 def warm_up() -> None:
     """Start what processes are forked from, and go on without waiting for it."""
     _PROCESSES.set_forkserver_preload(_LOADED)
-    forkserver.ensure_running()
+    kept = tempfile.tempdir
+    # Its socket lies in the temporary folder, and the path of a socket has 107 bytes at most.
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST:
+        tempfile.tempdir = "/tmp"  # noqa: S108  in a folder of its own there
+    try:
+        forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = kept
 
 
 def converted(

@@ -5,6 +5,10 @@ import textwrap
 
 import orjson
 import pytest
+import shapely
+
+from catalog.access import PUBLIC
+from catalog.search import Search
 
 WALK = """
 import sys, warnings
@@ -86,6 +90,36 @@ def script(text, *given, strict=False):
 
 def test_pystac_client_opens_searches_and_walks_without_a_warning(server):
     assert script(WALK, server) == "walked\n"
+
+
+STACK = """
+import json, sys
+import numpy as np, orjson, pystac_client, rasterio, stackstac
+items = list(pystac_client.Client.open(sys.argv[1]).search(collections=["sentinel-2-l2a"], ids=sys.argv[3:]).items())
+stack = stackstac.stack(items, assets=["B04"], epsg=3006, resolution=10, dtype="uint16", fill_value=np.uint16(0),
+                        rescale=False, xy_coords="topleft")
+said = {}
+for image in stack:
+    with rasterio.open(next(item for item in items if item.id == image.id).assets["B04"].href) as file:
+        left, top = float(image.x[0]), float(image.y[0])
+        place = round((left - file.transform.c) / 10), round((file.transform.f - top) / 10)
+        part = rasterio.windows.Window(*place, image.shape[2], image.shape[1])
+        wanted = file.read(1, window=part, boundless=True, fill_value=0)
+        said[str(image.id.values)] = [float((image.values[0] == wanted).mean()), int((wanted > 0).sum())]
+print(json.dumps(said))
+"""
+
+
+def test_stackstac_stacks_dates_of_two_zones_without_resampling(server, published):
+    """Told the CRS, since it looks for proj:epsg, which version 2 of the projection extension forbids."""
+    pytest.importorskip("stackstac")
+    asked = Search(collections=("sentinel-2-l2a",), area=shapely.box(17.9, 59.8, 18.1, 60.0), limit=100)
+    found = [orjson.loads(content) for content in published.catalog.search(PUBLIC, asked).items]
+    ids = [item["id"] for item in found if "_T33VXG_" in item["id"]][:2]
+    ids += [item["id"] for item in found if "_T34VCM_" in item["id"]][:1]
+    said = orjson.loads(script(STACK, server, published.local.root, *ids))
+    assert set(said) == set(ids) and len(ids) == 3
+    assert all(equal == 1.0 and pixels > 50_000 for equal, pixels in said.values()), said
 
 
 @pytest.fixture(scope="module")

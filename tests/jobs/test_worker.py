@@ -186,8 +186,8 @@ def test_paths_are_those_of_whoever_asks(good, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_the_command_and_leaves_nothing(troublesome, tmp_path, blow):
-    """However the command is killed."""
-    scratch = tmp_path / "scratch"
+    """However the command is killed, and however long the temporary folder's path is."""
+    scratch = tmp_path / ("scratch" * 15)
     scratch.mkdir()
     place = ["--database", f"sqlite:///{tmp_path / 'k.db'}", "--storage", tmp_path / "store"]
     command = [sys.executable, "-c", "from kartotek.cli import main; main()", "convert", *place, troublesome("sleep")]
