@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 import pytest
 import shapely
+from filelock import FileLock
 from shapely.geometry import mapping
 
 import converters  # noqa: F401  its import sets GDAL up, which must come before rasterio's
@@ -113,7 +114,17 @@ def _command(*words: object) -> str:
 def demo(tmp_path_factory) -> Iterator[Published]:
     """The standard samples, made, converted and published by `kartotek demo`, once for all tests."""
     folder = Path(os.environ.get("KARTOTEK_TEST_DEMO") or tmp_path_factory.mktemp("demo"))
-    said = _command("demo", "--no-serve", folder)
+    if "PYTEST_XDIST_WORKER" in os.environ and not list(folder.iterdir()):
+        # Made by the process that comes first; each has a copy, since some tests write to it.
+        first = tmp_path_factory.getbasetemp().parent / "demo"
+        with FileLock(f"{first}.lock"):
+            if not (first / "said").exists():
+                made = _command("demo", "--no-serve", first)
+                (first / "said").write_text(made)
+        shutil.copytree(first, folder, dirs_exist_ok=True)
+        said = (folder / "said").read_text()
+    else:
+        said = _command("demo", "--no-serve", folder)
     settings = Settings(
         database=f"sqlite:///{folder / 'kartotek.db'}", storage=str(folder / "store"), url="http://catalog.test"
     )
@@ -124,14 +135,43 @@ def demo(tmp_path_factory) -> Iterator[Published]:
 
 @pytest.fixture(scope="session")
 def demo_on_postgis(demo, make_database, s3_server) -> Iterator[Published]:
-    """The same products, converted anew, on PostGIS and in a bucket."""
+    """The same items and files, on PostGIS and in a bucket."""
+    from catalog.access import OPERATOR
+    from catalog.search import Search
+    from kartotek.squares import Spread, Square
+
     settings = Settings(database=make_database("postgis"), storage=_new_bucket(s3_server), url="http://catalog.test")
-    catalog = Catalog(settings.database)
+    catalog, storage = Catalog(settings.database), open_storage(settings.storage)
     catalog.migrate()
-    products = sorted((demo.folder / "products").iterdir())
-    _command("convert", "--database", settings.database, "--storage", settings.storage, *products)
-    yield Published(demo.folder, settings, open_storage(settings.storage), catalog, demo.local)
+    for key in demo.local.keys():  # noqa: SIM118
+        storage.create(key, demo.local.root / key)
+    for content in demo.catalog.search(OPERATOR, Search(limit=100)).items:
+        item = orjson.loads(content)
+        squares = [
+            Square(
+                **{name: row[name] for name in ("east", "north", "valid", "clear")},
+                classes={int(code): count for code, count in row["classes"].items()},
+                indices={name: Spread(**spread) for name, spread in row["indices"].items()},
+            )
+            for row in demo.catalog.squares(OPERATOR, item["collection"], item["id"])
+        ]
+        collection = demo.catalog.collection(OPERATOR, item["collection"])
+        catalog.publish(content, collection=collection, counted=squares)
+    yield Published(demo.folder, settings, storage, catalog, demo.local)
     catalog.close()
+
+
+@pytest.fixture(scope="session")
+def small_products(tmp_path_factory) -> Path:
+    """The standard samples of 2 km, for what has to convert many; a swath's edge is as it was."""
+    from dataclasses import replace
+
+    from converters import samples
+
+    folder = tmp_path_factory.mktemp("small")
+    for scene in samples.scenes():
+        samples.write(scene if scene.swath else replace(scene, pixels=192), folder)
+    return folder
 
 
 # Not the parameters themselves: pytest keeps one of them at a time, and would convert all anew whenever it changes.

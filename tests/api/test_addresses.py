@@ -169,7 +169,7 @@ def test_the_canary_hears_who_opens_and_who_connects(canary):
     assert heard
 
 
-@pytest.mark.parametrize("every", [60, pytest.param(1, marks=pytest.mark.full)])
+@pytest.mark.parametrize("every", [150, pytest.param(1, marks=pytest.mark.full)])
 def test_no_address_of_a_caller_is_opened(canary, serving, published, item, every):
     """More than 30 forms in every parameter, header, member of a body and place of a path that there is."""
     key = urllib.parse.urlsplit(item["assets"]["B04"]["href"]).path
@@ -215,4 +215,4 @@ def test_no_address_of_a_caller_is_opened(canary, serving, published, item, ever
         assert canary.heard() == []
         server.stop()
     print(f"{asked} requests in {len(ways)} forms")
-    assert asked > (600 if every > 1 else 35_000)
+    assert asked > (250 if every > 1 else 35_000)

@@ -23,9 +23,9 @@ from kartotek.storage import FolderStorage
 
 
 @pytest.fixture(scope="module")
-def good(products):
+def good(small_products):
     """Two products that are whole, the smallest."""
-    return sorted(products.glob("*.zip"))
+    return sorted(small_products.glob("*.zip"))
 
 
 @pytest.fixture(scope="module")
