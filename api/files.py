@@ -65,7 +65,7 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
             return RedirectResponse(address, headers={"Cache-Control": "no-store"})  # the address expires
         start, stop = 0, size
         status = HTTPStatus.OK
-        asked = request.headers.get("range")
+        asked = request.headers.get("range") if request.method == "GET" else None  # RFC 9110, 14.2
         if asked and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
             part = _part(asked, size)
             if part == ():

@@ -8,6 +8,7 @@ import time
 import uuid
 from http import HTTPStatus
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -117,7 +118,7 @@ class Body:
             if message["type"] != "http.request":
                 return message
             try:
-                nesting.check("body", content)
+                await run_in_threadpool(nesting.check, "body", content)
             except BadRequest as error:  # FastAPI would say no more than that it can't be parsed
                 raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
             return {**message, "body": bytes(content)}

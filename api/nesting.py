@@ -8,8 +8,8 @@ from kartotek.errors import BadRequest
 
 MAX_DEPTH = 64
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+# Possessive, and with an end for strings that have none: in proportion to the length, whatever comes.
+_PART = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def check(what: str, content: bytes | bytearray) -> None:
@@ -18,7 +18,10 @@ def check(what: str, content: bytes | bytearray) -> None:
     >>> check("body", b'{"a": [[1], "[[[["]}')
     """
     depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", content)):
-        depth += 1 if bracket[0] in b"[{" else -1
+    for part in _PART.finditer(content):
+        if part[0] in b"[{":
+            depth += 1
+        elif part[0] in b"]}":
+            depth -= 1
         if depth > MAX_DEPTH:
             raise BadRequest(f"{what}: JSON nested more than {MAX_DEPTH} deep")

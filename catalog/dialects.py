@@ -132,7 +132,7 @@ class Database(Protocol):
         ...
 
     def prepare(self, connection: Connection) -> None:
-        """What must be there before the first table, and for a migration that takes its time."""
+        """What must be there before the first table, and for migrations: time, and nobody else at it."""
         ...
 
     def create_place_index(self, connection: Connection) -> None:
@@ -275,8 +275,9 @@ class PostGIS:
         return postgresql.insert(table)
 
     def prepare(self, connection: Connection) -> None:
-        """The extensions, which a database's owner may have to make beforehand; and no limit of time."""
+        """The extensions, which a database's owner may have to make beforehand; one migration at a time, unlimited."""
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('kartotek migrate'))"))
         for name in ("postgis", "btree_gist"):
             connection.execute(text(f"CREATE EXTENSION IF NOT EXISTS {name}"))
 
@@ -335,10 +336,13 @@ def _parsed(url: str) -> URL:
     forms = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
     try:
         found = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL; give {forms}") from error
     if found.get_backend_name() not in DATABASES:
         raise BadSettings(f"KARTOTEK_DATABASE: {found.get_backend_name()} is not known; give {forms}")
+    drivers = {"sqlite": ("sqlite", "sqlite+pysqlite"), "postgresql": ("postgresql", "postgresql+psycopg")}
+    if found.drivername not in drivers[found.get_backend_name()]:
+        raise BadSettings(f"KARTOTEK_DATABASE: {found.drivername} is not installed with kartotek; give {forms}")
     if found.drivername == "postgresql":
         found = found.set(drivername="postgresql+psycopg")
     return found

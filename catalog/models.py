@@ -68,12 +68,13 @@ Index("ix_items_id", items.c.id)
 rings = Table(
     "rings",
     metadata,
-    Column("item", _Key, ForeignKey("items.pk", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("item", _Key, primary_key=True, autoincrement=False),
     Column("ring", Ring, nullable=False),
 )
 """The outline of an item whose footprint is cut at 180 degrees or at a pole: whole, in the CRS of its pixels.
 
-A table of its own, since hardly any item has one, and since it comes and goes without a lock on the items.
+A table of its own, since hardly any item has one, and without a foreign key, so that it comes and goes without a lock
+on the items: whoever writes and removes items sees to it.
 """
 
 squares = Table(

@@ -215,6 +215,7 @@ class Catalog:
             if pk is None:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")
             dialects.of(connection).unindex_place(connection, pk)
+            connection.execute(delete(rings).where(rings.c.item == pk))
             connection.execute(delete(items).where(items.c.pk == pk))
 
 

@@ -25,8 +25,12 @@ MAX_UNPACKED = 32 * 2**30
 """Bytes of a whole product, unpacked; the largest genuine ones have 8 GiB."""
 MAX_RATIO = 1_100
 """Unpacked by packed bytes of one entry; DEFLATE can't exceed 1 032, so more is a lie in the directory."""
-MAX_XML = 8 * 2**20
+MAX_XML = 3 * 2**20
 """Bytes of an XML document; the largest genuine ones have under 2 MB, and its tree takes up to 40 times as much."""
+MAX_NAME = 500
+"""Letters of a file's path inside a product; genuine ones have up to 250."""
+MAX_DEPTH = 32
+"""Folders in each other."""
 MAX_DIRECTORY = 4 * 2**20
 """Bytes of a zip's directory; genuine ones have some 200 an entry."""
 
@@ -46,15 +50,24 @@ class Folder:
     @cached_property
     def names(self) -> Sequence[str]:
         """Paths of all files below the root folder. Raises HostileProduct where a link leads out of it."""
-        root, found = self._root.resolve(), []
-        for entry in self._root.rglob("*"):
-            name = entry.relative_to(self._root).as_posix()
-            if entry.is_symlink() and not _target(entry).is_relative_to(root):
-                raise HostileProduct(
-                    f"{self.path.name}: {name} is a link that leads out of the product; put what it means in its place"
-                )
-            if entry.is_file():
-                found.append(name)
+        root, found, folders, seen = self._root.resolve(), [], [""], 0
+        while folders:
+            inside = folders.pop()
+            for entry in os.scandir(self._root / inside):
+                seen, name = seen + 1, f"{inside}{entry.name}"
+                if seen > MAX_ENTRIES or inside.count("/") > MAX_DEPTH:
+                    raise UnknownProduct(
+                        f"{self.path.name}: more files than any product has, or deeper; give a product"
+                    )
+                if entry.is_symlink() and not _target(Path(entry.path)).is_relative_to(root):
+                    raise HostileProduct(
+                        f"{self.path.name}: {name} is a link that leads out of the product; put what it means in its "
+                        "place"
+                    )
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{name}/")
+                elif entry.is_file():
+                    found.append(name)
         return tuple(sorted(found))
 
     def read(self, name: str) -> bytes:
@@ -185,6 +198,8 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     seen: set[str] = set()
     for info in infos:
         name = info.filename
+        if len(name) > MAX_NAME or name.count("/") > MAX_DEPTH:
+            raise HostileProduct(f"{path.name}: the entry {name[:40]!r}... has {len(name)} letters in its path")
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or ":" in parts[0]:
             raise HostileProduct(f"{path.name}: the entry {name!r} leads out of the archive")

@@ -6,26 +6,31 @@ time, a fault in a decoder) is told as that product's error; the process that pu
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import logging.handlers
 import multiprocessing
 import os
+import pickle
 import resource
 import shutil
 import signal
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pystac
+
 from converters import sensors
 from converters.convert import Converted, Progress, Recipe, convert
-from kartotek.errors import BrokenProduct, KartotekError, TooCostly
+from kartotek import errors
+from kartotek.errors import BadFile, BrokenProduct, ProductError, TooCostly
 from kartotek.settings import Settings
+from kartotek.squares import Square
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,8 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 """Each process is forked, in milliseconds, from one that has loaded our code and done nothing yet."""
 _LONGEST = 70
 """Bytes of a temporary folder's path that leave room for a socket in it."""
+MAX_LINE = 10_000
+"""Letters of a line of the log that are passed on."""
 _LOADED = ["converters.convert", "converters.sensors.sentinel2", __name__]
 
 
@@ -73,83 +80,120 @@ def converted(
     """
     warm_up()
     ours, theirs = _PROCESSES.Pipe(duplex=False)
+    level = logging.getLogger("converters").getEffectiveLevel()
     process = _PROCESSES.Process(
         target=_work,
-        args=(
-            theirs,
-            Path.cwd(),
-            path,
-            folder,
-            recipe,
-            limits,
-            visual,
-            logging.getLogger("converters").getEffectiveLevel(),
-        ),
+        args=(theirs, Path.cwd(), path, folder, recipe, limits, visual, level),
         name=f"kartotek {path.name}",
     )
     process.start()
     theirs.close()
-    deadline = time.monotonic() + limits.seconds
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process)
+
+    # A timer, since the process may be in the middle of a message, or never stop to send them.
+    timer = threading.Timer(limits.seconds, end)
+    timer.daemon = True
+    timer.start()
     try:
         while True:
-            if not wait([ours], max(0.0, deadline - time.monotonic())):
-                raise TooCostly(f"{path.name}: not converted within {limits.seconds:g} s (KARTOTEK_CONVERSION_SECONDS)")
             try:
+                if ours not in wait([ours, process.sentinel]):
+                    raise EOFError  # it died, and one that it has started holds the connection
                 kind, value = ours.recv()
-            except EOFError:
-                process.join()
+            except (EOFError, OSError):  # the latter where it died in the middle of a message
+                process.join(5)
+                if late.is_set():
+                    raise TooCostly(
+                        f"{path.name}: not converted within {limits.seconds:g} s (KARTOTEK_CONVERSION_SECONDS)"
+                    ) from None
                 raise _dead(path, process.exitcode, limits) from None
             if kind == "done":
-                found: Converted = value
-                return found
+                return _whole(value, folder)
             if kind == "error":
-                raise value
+                raise _error(path, *value)
             if kind == "log":
                 _log(value)
             elif progress:
                 progress(*value)
     finally:
-        process.kill()  # whether it is done, late, or nobody waits for it any more
+        timer.cancel()
+        _kill(process)  # whether it is done, late, or nobody waits for it any more
         process.join()
         process.close()
         ours.close()
 
 
+def _kill(process: BaseProcess) -> None:
+    """End a product's process, and those that it has started."""
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # the process leads a group of its own once it is at work
+    process.kill()
+
+
+def _whole(value: tuple[pystac.Item, str, tuple[Square, ...], tuple[str, ...]], folder: Path) -> Converted:
+    """What conversion made, with the collection that is known here too."""
+    item, name, squares, notes = value
+    [kind] = (kind for sensor in sensors.sensors() for kind in sensor.collections if kind.id == name)
+    return Converted(item=item, collection=kind, folder=folder, squares=squares, notes=notes)
+
+
+def _error(path: Path, name: str, text: str, number: int | None) -> Exception:
+    """An error that was raised there: a product's, one of the system, or any other, which is the product's then."""
+    if name == OSError.__name__:
+        return OSError(number, text)
+    kind = getattr(errors, name, BrokenProduct)
+    return kind(text) if issubclass(kind, ProductError | BadFile) else BrokenProduct(f"{path.name}: {text}")
+
+
 def _dead(path: Path, status: int | None, limits: Limits) -> BrokenProduct:
     """What to say of a process that ended without a word."""
-    how = signal.Signals(-status).name if status is not None and status < 0 else f"exit status {status}"
+    how = f"exit status {status}"
+    if status is not None and status < 0:
+        how = next((one.name for one in signal.Signals if one == -status), f"signal {-status}")
     return BrokenProduct(
         f"{path.name}: the process that converted it died ({how}); its files are damaged, or it needs more memory than "
         f"there is (at most {limits.mb} MB, KARTOTEK_CONVERSION_MB)"
     )
 
 
-def _log(record: logging.LogRecord) -> None:
+def _log(fields: dict[str, Any]) -> None:
     """Log here what was logged there."""
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
+    logger = logging.getLogger(fields["name"])
+    if logger.isEnabledFor(fields["levelno"]):
+        logger.handle(logging.makeLogRecord(fields))
 
 
 # What follows runs in the product's process.
 
 
-class _Teller(logging.handlers.QueueHandler):
+class _Teller(logging.Handler):
     """Sends what happens to the process that waits for it, log records among it."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(self)  # type: ignore[arg-type]  # of a queue, put_nowait alone is asked for
+        super().__init__()
         self._connection = connection
         self._one = threading.Lock()
 
     def tell(self, kind: str, value: Any) -> None:
-        """Send one message."""
+        """Send one message. Raises whatever pickle does where it can't be one."""
+        content = pickle.dumps((kind, value))  # before the lock: it may log
         with self._one:
-            self._connection.send((kind, value))
+            self._connection.send_bytes(content)
 
-    def put_nowait(self, record: logging.LogRecord) -> None:
-        """Send a log record."""
-        self.tell("log", record)
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a log record: its own words alone, since what else it carries may be anything."""
+        with contextlib.suppress(BrokenPipeError):
+            trace = self.formatter or logging.Formatter()
+            fields = {name: getattr(record, name) for name in ("name", "levelno", "levelname", "pathname", "lineno")}
+            text = "".join(trace.formatException(record.exc_info)) if record.exc_info else None
+            self.tell(
+                "log", fields | {"msg": record.getMessage()[:MAX_LINE], "exc_text": text, "created": record.created}
+            )
 
 
 def _work(
@@ -163,41 +207,45 @@ def _work(
     level: int,
 ) -> None:
     """Convert one product, and tell what came of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which then ends this one
+    os.setsid()  # Ctrl-C is for the process that waits, which then ends this one and those that it has started
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    os.dup2(2, 1)  # standard output is the command's own
     os.chdir(place)
     _limit(resource.RLIMIT_AS, limits.mb << 20)
     _limit(resource.RLIMIT_CORE, 0)
     teller = _Teller(connection)
     logging.root.addHandler(teller)
     logging.root.setLevel(level)
+    logging.captureWarnings(True)
     try:
-        found = _converted(
-            path, folder, recipe, limits, visual=visual, progress=lambda *said: teller.tell("progress", said)
-        )
-    except (KartotekError, OSError) as error:
-        teller.tell("error", error)
-    else:
-        teller.tell("done", found)
-
-
-def _converted(
-    path: Path, folder: Path, recipe: Recipe, limits: Limits, *, visual: bool, progress: Progress
-) -> Converted:
-    """The product read and converted; whatever a product or a sensor does that nobody foresaw is that product's own."""
-    try:
-        return convert(sensors.read(path, visual=visual), folder, recipe, progress)
-    except (KartotekError, OSError):
-        raise
-    except MemoryError as error:
-        raise TooCostly(f"{path.name}: needs more than {limits.mb} MB of memory (KARTOTEK_CONVERSION_MB)") from error
+        found = convert(sensors.read(path, visual=visual), folder, recipe, lambda *said: teller.tell("progress", said))
+        teller.tell("done", (found.item, found.collection.id, found.squares, found.notes))
+    except MemoryError:
+        teller.tell("error", _too_large(path, limits))
+    except ProductError as error:
+        # Of an outside sensor's own kind the nearest of ours.
+        name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+        teller.tell("error", (name, str(error), None))
+    except BadFile as error:
+        teller.tell("error", (BadFile.__name__, str(error), None))
+    except OSError as error:
+        teller.tell("error", (OSError.__name__, str(error.strerror or error), error.errno))
     except Exception as error:
+        if "can't start new thread" in str(error):
+            teller.tell("error", _too_large(path, limits))
+            return
         log.debug("%s", path, exc_info=error)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BrokenProduct(
+        words = (
             f"{path.name}: can't be converted ({reason}); fetch the product again, and where that doesn't help, tell "
             "us what `kartotek --log-level debug convert` says"
-        ) from error
+        )
+        teller.tell("error", (BrokenProduct.__name__, words, None))
+
+
+def _too_large(path: Path, limits: Limits) -> tuple[str, str, None]:
+    """What to tell of a product that met the limit of memory."""
+    return TooCostly.__name__, f"{path.name}: needs more than {limits.mb} MB of memory (KARTOTEK_CONVERSION_MB)", None
 
 
 def _limit(what: int, most: int) -> None:
@@ -213,4 +261,4 @@ def _end_with_parent(folder: Path) -> None:
     if parent is not None:
         wait([parent.sentinel])
         shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)

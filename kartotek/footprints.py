@@ -14,6 +14,8 @@ from kartotek.grids import Bounds
 
 DIGITS = 7
 """Decimals of a degree that are kept: a centimetre."""
+MENDABLE = 100
+"""Positions of a ring that may cross itself, as genuine ones do, if they are few."""
 
 
 def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
@@ -32,7 +34,13 @@ def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
     for longitude, latitude in points:
         if not (-360 <= longitude <= 360 and -90 <= latitude <= 90):  # NaN is outside too
             raise ValueError(f"no place on earth: latitude {latitude}, longitude {longitude}")
-    return valid(Polygon(points))
+    ring = Polygon(points)
+    # Mending costs the square of the crossings and more: minutes for a few hundred positions at random. Across 180
+    # degrees a ring is whole where longitudes run on.
+    whole = ring.is_valid or Polygon([(longitude % 360, latitude) for longitude, latitude in points]).is_valid
+    if len(points) > MENDABLE and not whole:
+        raise ValueError(f"a ring of {len(points)} positions that crosses itself")
+    return valid(ring)
 
 
 def valid(footprint: BaseGeometry) -> Polygon | MultiPolygon:

@@ -23,6 +23,7 @@ def run() -> None:
 
 def _run_on(connection: Connection) -> None:
     """Run them on a connection whose transaction has begun: Alembic would commit after each revision on SQLite."""
+    dialects.of(connection).prepare(connection)
     context.configure(connection=connection, target_metadata=metadata)
     context.run_migrations()
 

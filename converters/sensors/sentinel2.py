@@ -166,7 +166,7 @@ L1C = _collection(
 
 _PRODUCT = re.compile(r"S2[A-D]_MSIL(1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\d\d[A-Z]{3}_\d{8}T\d{6}")
 _METADATA = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
-_OLD = re.compile(r"(^|/)S2[AB]_(OPER|USER)_MTD_SAFL(1C|2A).*\.xml$")
+_OLD = re.compile(r"(^|/)S2[AB]_(OPER|USER)_MTD_SAFL(1C|2A)[^/]*\.xml$")
 _IMAGE = re.compile(
     r"(?:^|/)IMG_DATA/(?:R\d0m/)?[^/]*_(B\d[0-9A]|AOT|WVP|SCL|TCI)(?:_(\d\d)m)?\.(?:jp2|j2k|tiff?)$", re.I
 )

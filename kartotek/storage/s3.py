@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,6 +26,9 @@ STALL = timedelta(seconds=15)
 """Without a byte for so long, an answer is given up."""
 SIGNED = timedelta(hours=1)
 """How long a signed address is good for."""
+CONFLICT = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between tries of a write that met another one under way."""
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _WRITE = "kartotek-write"
 """Object metadata: which attempt at writing made it."""
 
@@ -40,7 +44,7 @@ class S3Storage:
         if found is None or (prefix and not is_key(prefix)):
             raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no s3://BUCKET/PREFIX")
         self._place = place
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        endpoint = next(filter(None, map(os.environ.get, ENDPOINTS)), "")
         self._store = S3Store(
             found[1],
             prefix=prefix or None,
@@ -76,17 +80,35 @@ class S3Storage:
     def _put(self, key: str, source: Path, mode: Literal["create", "overwrite"]) -> None:
         write = uuid.uuid4().hex
         try:
-            obstore.put(self._store, key, source, mode=mode, use_multipart=False, attributes={_WRITE: write})
-        except AlreadyExistsError:
-            # Somebody else's, or our own, whose answer was lost before it was tried again: the same bytes either way,
-            # since keys carry their hash, and whoever publishes reads them back.
-            with contextlib.suppress(BaseError, OSError):
-                mine = obstore.get(self._store, key).attributes.get(_WRITE) == write
-                log.debug("%s: was there already, by %s", key, "this write" if mine else "another")
+            for pause in CONFLICT:
+                try:
+                    obstore.put(self._store, key, source, mode=mode, use_multipart=False, attributes={_WRITE: write})
+                except AlreadyExistsError:
+                    # Somebody else's, or our own, whose answer was lost before it was tried again: the same bytes
+                    # either way, since keys carry their hash, and whoever publishes reads them back. Or 409: another
+                    # write is under way, and may fail.
+                    if not self._is_there(key, write):
+                        time.sleep(pause)
+                        continue
+                return
+            raise StorageError(f"{self._place}: can't write {key}: other writes of it are always under way, and fail")
         except (BaseError, OSError) as error:
             if mode == "create" and "501 Not Implemented" in str(error):
                 raise _NotOffered from error
             self._fail("write", key, error)
+
+    def _is_there(self, key: str, write: str) -> bool:
+        """Whether an object lies under a key that a write found taken."""
+        try:
+            mine = obstore.get(self._store, key, options={"range": (0, 1)}).attributes.get(_WRITE) == write
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError):  # an object of no bytes has no first one
+            with contextlib.suppress(NotStored):
+                return self.size(key) >= 0
+            return False
+        log.debug("%s: was there already, by %s", key, "this write" if mine else "another")
+        return True
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """One GET of a range."""
@@ -103,7 +125,8 @@ class S3Storage:
         except FileNotFoundError:
             raise NotStored(f"{key}: no such object in {self._place}") from None
         except (BaseError, OSError) as error:
-            if "416" in str(error):  # begins at the end, or after it
+            # 416 is what a range gets that begins at the end or after it; but a key may hold these digits too.
+            if "416" in str(error) and start >= self.size(key):
                 return b""
             self._fail("read", key, error)
 
@@ -117,11 +140,12 @@ class S3Storage:
             self._fail("look at", key, error)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that start with a prefix, a page at a time."""
+        """All keys that start with a prefix, a page at a time; what others put beside them is left out."""
         folder = prefix.rpartition("/")[0]
         try:
             for page in obstore.list(self._store, prefix=folder or None):
-                yield from (found["path"] for found in page if found["path"].startswith(prefix))
+                paths = (str(found["path"]) for found in page)
+                yield from (path for path in paths if path.startswith(prefix) and is_key(path))
         except (BaseError, OSError) as error:
             self._fail("list", prefix, error)
 
@@ -136,7 +160,10 @@ class S3Storage:
 
     def url(self, key: str) -> str:
         """A signed address."""
-        return obstore.sign(self._store, "GET", checked(key), SIGNED)
+        try:
+            return obstore.sign(self._store, "GET", checked(key), SIGNED)
+        except (BaseError, OSError) as error:
+            self._fail("sign an address of", key, error)
 
     def _fail(self, what: str, key: str, error: Exception) -> NoReturn:
         reason = str(error).partition("\n")[0]

@@ -18,7 +18,6 @@ _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 def upgrade() -> None:
     database = dialects.of(op.get_bind())
-    database.prepare(op.get_bind())
     op.create_table(
         "collections",
         sa.Column("id", Name, nullable=False),

@@ -23,13 +23,11 @@ _CUTS = shapely.MultiLineString([[(-180, -90), (-180, 90)], [(180, -90), (180, 9
 def upgrade() -> None:
     connection = op.get_bind()
     database = dialects.of(connection)
-    database.prepare(connection)
     op.create_table(
         "rings",
         sa.Column("item", _KEY, nullable=False, autoincrement=False),
         sa.Column("ring", Ring, nullable=False),
         sa.PrimaryKeyConstraint("item", name="pk_rings"),
-        sa.ForeignKeyConstraint(["item"], ["items.pk"], ondelete="CASCADE", name="fk_rings_item"),
     )
     items = sa.table("items", sa.column("pk"), sa.column("footprint", Footprint), sa.column("content"))
     cut = sa.select(items.c.pk, items.c.content).where(

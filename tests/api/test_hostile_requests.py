@@ -75,6 +75,7 @@ def body(chance):
             lambda: '{"' + "k" * 100_000 + '": 1}',
             lambda: "{" + ",".join(f'"k{n}": 1' for n in range(50_000)) + "}",
             lambda: '{"ids": ["x"], "ids": [' + '"y",' * 100_000 + '"z"]}',
+            lambda: '{"a":"' + '\\"' * chance.choice([5_000, 500_000]),
             lambda: text, lambda: "{}" * 3, lambda: "\x00\x01\x02", lambda: '"', lambda: "\\", lambda: "[]", lambda: "1", lambda: "null",
         ]
     )()  # fmt: skip

@@ -345,6 +345,17 @@ def test_the_same_pixels_give_the_same_bytes_whatever_the_threads_and_the_proces
     assert run.stdout.strip() == first, run.stderr
 
 
+@pytest.mark.parametrize("columns", [512, 1024])
+def test_a_file_as_wide_as_a_block_is_a_cog_too(tmp_path, columns):
+    """rio-cogeo takes its tiles for strips."""
+    pixels = noise(1536, columns)
+    levels = cog.pyramid(pixels, layer().type, depth=2)
+    cog.write(tmp_path / "x.tif", levels, grid(columns, 1536), layer())
+    cog.validate(tmp_path / "x.tif")
+    with rasterio.open(tmp_path / "x.tif") as file:
+        assert np.array_equal(file.read(), pixels) and file.block_shapes == [(512, 512)]
+
+
 # A full disk
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import re
 import resource
 import shutil
@@ -169,6 +170,23 @@ def links(target):
     return made
 
 
+def many_files(path):
+    """A folder of more files than any product has."""
+    path.mkdir()
+    for number in range(30_000):
+        (path / f"{number}.xml").touch()
+    return path
+
+
+def deep(path):
+    """Folders in each other; the bottom has a file."""
+    bottom = path.joinpath(*["a", "b"] * 200)
+    bottom.mkdir(parents=True)
+    (bottom / "x.xml").touch()
+    (path / "y").touch()
+    return path
+
+
 def pipe(folder, sample):
     """A folder whose metadata is a pipe that nobody writes to."""
     path = folder / sample.name
@@ -176,6 +194,13 @@ def pipe(folder, sample):
     (path / "MTD_MSIL2A.xml").unlink()
     os.mkfifo(path / "MTD_MSIL2A.xml")
     return path
+
+
+def ring(count):
+    """A footprint that crosses itself everywhere."""
+    chance = random.Random(1)
+    text = " ".join(f"{chance.uniform(56, 60):.4f} {chance.uniform(12, 18):.4f}" for _ in range(count))
+    return lambda content: re.sub(rb"(?<=<EXT_POS_LIST>)[^<]*", text.encode(), content)
 
 
 def many_granules(folder, _):
@@ -238,18 +263,23 @@ HOSTILE = {
         lambda _: b'<a xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="file:///etc/passwd"/></a>'
     ),
     "xml: millions of elements": metadata(lambda _: b"<a>" + b"<b/>" * 15_000_000 + b"</a>"),
-    "xml: as many as are read": metadata(lambda _: b"<a>" + b"<b/>" * ((8 << 18) - 2) + b"</a>"),
+    "xml: as many as are read": metadata(lambda _: b"<a>" + b"<b/>" * ((3 << 18) - 2) + b"</a>"),
     "xml: nested a million deep": metadata(lambda _: b"<a>" * 1_000_000),
-    "xml: half a million attributes": metadata(
-        lambda _: b"<a " + b" ".join(b'a%d=""' % number for number in range(500_000)) + b"/>"
+    "xml: 200 000 attributes": metadata(
+        lambda _: b"<a " + b" ".join(b'a%d=""' % number for number in range(200_000)) + b"/>"
     ),
     "xml: as many namespaces": metadata(
-        lambda _: b"<a " + b" ".join(b'xmlns:a%d="x"' % number for number in range(300_000)) + b"/>"
+        lambda _: b"<a " + b" ".join(b'xmlns:a%d="x"' % number for number in range(100_000)) + b"/>"
     ),
-    "xml: a name of 7 MB": metadata(lambda _: b"<" + b"a" * (7 << 20) + b"/>"),
-    "xml: a footprint of a million corners": metadata(
-        lambda content: content.replace(b"<EXT_POS_LIST>", b"<EXT_POS_LIST>" + b"1 2 " * 1_000_000)
+    "xml: a name of 2 MB": metadata(lambda _: b"<" + b"a" * (2 << 20) + b"/>"),
+    "xml: a footprint of half a million corners": metadata(
+        lambda content: content.replace(b"<EXT_POS_LIST>", b"<EXT_POS_LIST>" + b"1 2 " * 500_000)
     ),
+    "xml: a ring of random corners": metadata(ring(1_000)),
+    "xml: a ring of many random corners": metadata(ring(6_000)),
+    "zip: names of many folders": in_zip(*(entry("a/" * 20_000 + f"{number}") for number in range(50))),
+    "folder: 30 000 files": lambda folder, _: many_files(folder / "x.SAFE"),
+    "folder: 400 folders in each other": lambda folder, _: deep(folder / "x.SAFE"),
     "xml: numbers of a million digits": metadata(
         lambda content: content.replace(b"<NROWS>", b"<NROWS>" + b"9" * 1_000_000), "MTD_TL.xml"
     ),
@@ -284,15 +314,18 @@ REASONS = {
     "zip: 300 000 entries": "a directory of 14 MB; at most 4",
     "zip: twenty thousand granules": "19000 granules in one product",
     "zip: a directory of 60 GB": "Bad offset for central directory",
-    "(zip: metadata of|xml: millions)": r"MTD_MSIL2A\.xml: \d+ MB of XML; at most 8 MB",
+    "(zip: metadata of|xml: millions)": r"MTD_MSIL2A\.xml: \d+ MB of XML; at most 3 MB",
     "zip: metadata that is longer": "Bad CRC-32",
     "zip: encrypted": "is encrypted",
     "zip: packed in a way": "compression method is not supported",
     "xml: (an entity|a document type|a parameter|a billion|one entity|laughs)": "has a DOCTYPE",
-    "xml: (included|as many|half a million)": "no PROCESSING_LEVEL in it",
+    "xml: (included|as many|200 000)": "no PROCESSING_LEVEL in it",
     "xml: nested": "Excessive depth",
     "xml: a name": "Name too long",
-    "xml: a footprint": "EXT_POS_LIST has 4000129 letters; at most 100000",
+    "xml: a ring": r"EXT_POS_LIST is no ring: a ring of \d000 positions that crosses itself",
+    "zip: names of many": "letters in its path",
+    "folder: .*00": "more files than any product has, or deeper",
+    "xml: a footprint": "EXT_POS_LIST has 2000129 letters; at most 100000",
     "xml: numbers": "no whole Tile_Geocoding",
     "xml: a granule": "NROWS is 100032, not within 1 and 10980",
     "jp2: .* pixels": "opj_read_header",

@@ -31,7 +31,12 @@ SENSOR = '''
 import logging, os, signal, time
 from converters.sensors.sentinel2 import SENTINEL2
 from dataclasses import replace
-from kartotek.errors import HostileProduct
+from kartotek.errors import BadSettings, BrokenProduct, HostileProduct
+
+
+class Odd(BrokenProduct):
+    def __init__(self, file, reason):
+        super().__init__(f"{file}, {reason}")
 
 
 class Troublesome:
@@ -58,6 +63,17 @@ class Troublesome:
         if what == "spin":
             while True:
                 pass
+        if what == "chatter":
+            while True:
+                logging.getLogger("converters.troublesome").warning("x" * 1000)
+        if what == "odd":
+            raise Odd("a", "b")
+        if what == "settings":
+            raise BadSettings("not mine")
+        if what == "children":
+            if os.fork():
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1_000)
         if what == "abort":
             os.abort()
         if what == "crash":
@@ -111,6 +127,10 @@ DEATHS = {
     "objects": (TooCostly, "needs more than 1024 MB of memory (KARTOTEK_CONVERSION_MB)"),
     "sleep": (TooCostly, "not converted within 2 s (KARTOTEK_CONVERSION_SECONDS)"),
     "spin": (TooCostly, "not converted within 2 s (KARTOTEK_CONVERSION_SECONDS)"),
+    "chatter": (TooCostly, "not converted within 2 s (KARTOTEK_CONVERSION_SECONDS)"),
+    "odd": (BrokenProduct, "a, b"),
+    "settings": (BrokenProduct, "can't be converted (BadSettings: not mine)"),
+    "children": (BrokenProduct, "the process that converted it died (SIGKILL)"),
     "abort": (BrokenProduct, "the process that converted it died (SIGABRT)"),
     "crash": (BrokenProduct, "the process that converted it died (SIGSEGV)"),
     "leave": (BrokenProduct, "the process that converted it died (exit status 0)"),
@@ -129,14 +149,22 @@ def test_a_product_that_kills_its_process_is_its_own_death_and_the_run_goes_on(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     bad, outcomes = [troublesome(what) for what in DEATHS], []
     for path in bad:
-        limits = Limits(mb=2048, seconds=2) if path.name in ("do-sleep", "do-spin") else Limits(mb=1024, seconds=60)
+        limits = (
+            Limits(mb=2048, seconds=2)
+            if path.name in ("do-sleep", "do-spin", "do-chatter")
+            else Limits(mb=1024, seconds=60)
+        )
         outcomes += run([path], Recipe(), FolderStorage(tmp_path / "store"), catalog, limits=limits)
     for path, outcome, (kind, words) in zip(bad, outcomes, DEATHS.values(), strict=True):
         assert isinstance(outcome, Failed) and outcome.path == path
         assert type(outcome.error) is kind, outcome.error
         text = str(outcome.error)
-        assert text.startswith(f"{path.name}: ") and words in text and "\n" not in text
-    mixed = [bad[5], good, bad[8]]
+        assert (
+            text.startswith("a, b" if path.name == "do-odd" else f"{path.name}: ")
+            and words in text
+            and "\n" not in text
+        )
+    mixed = [bad[-1], good, bad[-3]]
     outcomes = list(run(mixed, Recipe(), FolderStorage(tmp_path / "store"), catalog))
     assert [type(outcome) for outcome in outcomes] == [Failed, Published, Failed]
     catalog.close()
@@ -198,19 +226,19 @@ def test_it_ends_with_the_command_and_leaves_nothing(troublesome, tmp_path, blow
     with process:
         assert any("about to sleep" in line for line in process.stderr)
         [folder] = scratch.glob("kartotek-*")
-        assert len(of_session(process.pid)) >= 3
+        assert len(at_work(scratch)) >= 3
         (os.killpg if blow is signal.SIGINT else os.kill)(process.pid, blow)
         assert process.wait(20) != 0
-    wait_for(lambda: not of_session(process.pid) and not folder.exists())
+    wait_for(lambda: not at_work(scratch) and not folder.exists())
 
 
-def of_session(leader):
-    """The processes that a command has started, and itself."""
+def at_work(scratch):
+    """The processes that a command with this temporary folder has started, and itself."""
     found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(ProcessLookupError, ValueError):
-            if os.getsid(int(entry.name)) == leader:
-                found.append(int(entry.name))
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(scratch) in entry.read_bytes():
+                found.append(int(entry.parent.name))
     return found
 
 

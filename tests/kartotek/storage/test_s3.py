@@ -87,6 +87,43 @@ def test_a_request_that_fails_is_tried_again_and_what_it_wrote_is_whole_and_once
     assert seen["PUT"] >= 2 or wrong == "cut"  # the answer to a PUT has no body to be cut
 
 
+def test_another_write_under_way_is_no_object_yet(monkeypatch, s3_server, bucket, source):
+    """409 is answered while another write is under way: it may fail, so ours is tried again."""
+    monkeypatch.setattr(s3, "CONFLICT", (0, 0, 0))
+    with faulty(
+        monkeypatch, s3_server, lambda attempt, headers: 409 if "If-None-Match" in headers and attempt <= 2 else None
+    ):
+        storage = S3Storage(bucket)
+        storage.create("a/b.tif", source)
+        assert storage.read("a/b.tif") == CONTENT
+    with faulty(monkeypatch, s3_server, lambda _, headers: 409 if "If-None-Match" in headers else None):
+        storage = S3Storage(bucket)
+        storage.create("a/b.tif", source)  # it is there
+        with pytest.raises(StorageError, match=r"can't write a/c\.tif: other writes"):
+            storage.create("a/c.tif", source)
+
+
+def test_a_key_with_the_digits_of_a_status_is_a_key_as_any(monkeypatch, s3_server, bucket, source, tmp_path):
+    storage = S3Storage(bucket)
+    storage.create("a/b.416.tif", source)
+    assert storage.read("a/b.416.tif", len(CONTENT), 10) == b""
+    (tmp_path / "empty").touch()
+    storage.create("a/empty", tmp_path / "empty")
+    assert storage.read("a/empty", 0, 10) == storage.read("a/empty") == b""
+    monkeypatch.setattr(s3, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match="can't"):
+        S3Storage(bucket).read("a/b.416.tif", 0, 10)
+
+
+def test_what_others_put_into_the_bucket_is_none_of_ours(bucket, s3_server, source):
+    S3Storage(bucket).create("a/b.tif", source)
+    for name in (".hidden", "with%20space"):
+        address = f"{s3_server}/{bucket.removeprefix('s3://')}/{name}"
+        urllib.request.urlopen(urllib.request.Request(address, data=b"", method="PUT")).close()
+    assert list(S3Storage(bucket).keys()) == ["a/b.tif"]
+
+
 def test_a_bucket_without_conditional_put_is_looked_at_before_it_is_written_to(
     monkeypatch, s3_server, bucket, source, tmp_path
 ):
