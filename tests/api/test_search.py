@@ -139,7 +139,7 @@ def test_a_body_larger_than_the_cap_is_refused_before_it_is_read(client, publish
     assert str(most) in problem(client.post("/search", content=pieces, headers=headers), 413)
 
 
-@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'"}'])
+@pytest.mark.parametrize("end", [b"", b"\\", b"}"])
 def test_a_string_without_an_end_costs_in_proportion_to_its_length(client, end):
     """A megabyte of it; what went back to the beginning from each quote would take hours."""
     content = b'{"a": "' + b'\\"' * 500_000 + end
