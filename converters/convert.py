@@ -19,7 +19,7 @@ from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.nodata import present
-from kartotek.product import CollectionType, Kind, Layer, Product
+from kartotek.product import CollectionType, Kind, Layer, Product, usual_render
 
 MAX_STRETCH = 12
 """Times its pixels that a layer may have after a warp."""
@@ -121,7 +121,8 @@ class _Work:
         self.at_square_size: dict[str, tuple[NDArray[Any], Grid]] = {}
         self.small: dict[str, list[thumbnail.Shown]] = {}
         kind = product.collection
-        self.render = kind.renders.get("true-colour") or next(iter(kind.renders.values()), None)
+        shown = usual_render(kind.renders)
+        self.render = None if shown is None else kind.renders[shown]
         wanted = {name for index in INDICES.values() for name in (index.first, index.second)}
         self.counted = {
             layer.name for layer in kind.layers if layer.bands and layer.bands[0].common_name in wanted

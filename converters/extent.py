@@ -46,6 +46,10 @@ class Outline:
         return footprints.from_projected(self.ring, self.crs, spacing=self.spacing)
 
 
+NOWHERE = Outline(Polygon(), "", 0)
+"""Of a scene without data."""
+
+
 @dataclass(slots=True)
 class Extent:
     """Where all bands of a scene have data."""
@@ -89,7 +93,7 @@ class Extent:
         Empty where no pixel is valid in all bands, or all that are lie in specks.
         """
         if self._mask is None or self._grid is None or not self._mask.any():
-            return Outline(Polygon(), "", 0)
+            return NOWHERE
         shapes = rasterio.features.shapes(
             self._mask.astype(np.uint8), mask=self._mask, transform=Affine(*self._grid.transform)
         )
@@ -97,7 +101,7 @@ class Extent:
         area = sum(part.area for part in parts)
         parts = [_without_specks(part, area * SPECK) for part in parts if part.area > area * SPECK]
         if not parts:
-            return Outline(Polygon(), "", 0)
+            return NOWHERE
         outline = shapely.union_all(parts)
         # Stairs of pixels along a slanting edge would count as a long rim: measured without them.
         rim = shapely.simplify(outline, SHIFT).length

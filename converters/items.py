@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
 from converters.extent import Outline
-from kartotek import footprints, grids, squares
+from kartotek import footprints, grids, nodata, squares
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.product import CollectionType, Kind, Layer, LayerType, Product
@@ -198,8 +197,7 @@ def _asset(written: WrittenLayer) -> pystac.Asset:
 
 def _bands(kind: LayerType, layer: Layer | None = None) -> dict[str, object]:
     """`bands` of STAC 1.1 and, for measured bands, the older `eo:bands`; scale and offset where a layer is given."""
-    nodata = kind.nodata if math.isfinite(kind.nodata) else str(kind.nodata)
-    numbers: dict[str, object] = {"data_type": kind.data_type, "nodata": nodata}
+    numbers: dict[str, object] = {"data_type": kind.data_type, "nodata": nodata.written(kind.nodata)}
     if kind.unit:
         numbers["unit"] = kind.unit
     if layer is not None and (layer.scale, layer.offset) != (1.0, 0.0):

@@ -114,7 +114,7 @@ def converted(
             if kind == "done":
                 return _whole(value, folder)
             if kind == "error":
-                raise _error(path, *value)
+                raise _error(*value)
             if kind == "log":
                 _log(value)
             elif progress:
@@ -142,12 +142,12 @@ def _whole(value: tuple[pystac.Item, str, tuple[Square, ...], tuple[str, ...]], 
     return Converted(item=item, collection=kind, folder=folder, squares=squares, notes=notes)
 
 
-def _error(path: Path, name: str, text: str, number: int | None) -> Exception:
-    """An error that was raised there: a product's, one of the system, or any other, which is the product's then."""
+def _error(name: str, text: str, number: int | None) -> Exception:
+    """An error that was raised there: one of ours, or of the system."""
     if name == OSError.__name__:
         return OSError(number, text)
-    kind = getattr(errors, name, BrokenProduct)
-    return kind(text) if issubclass(kind, ProductError | BadFile) else BrokenProduct(f"{path.name}: {text}")
+    found: Exception = getattr(errors, name)(text)
+    return found
 
 
 def _dead(path: Path, status: int | None, limits: Limits) -> BrokenProduct:
@@ -188,9 +188,8 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a log record: its own words alone, since what else it carries may be anything."""
         with contextlib.suppress(BrokenPipeError):
-            trace = self.formatter or logging.Formatter()
             fields = {name: getattr(record, name) for name in ("name", "levelno", "levelname", "pathname", "lineno")}
-            text = "".join(trace.formatException(record.exc_info)) if record.exc_info else None
+            text = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
             self.tell(
                 "log", fields | {"msg": record.getMessage()[:MAX_LINE], "exc_text": text, "created": record.created}
             )
@@ -222,12 +221,10 @@ def _work(
         teller.tell("done", (found.item, found.collection.id, found.squares, found.notes))
     except MemoryError:
         teller.tell("error", _too_large(path, limits))
-    except ProductError as error:
+    except (ProductError, BadFile) as error:
         # Of an outside sensor's own kind the nearest of ours.
         name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
         teller.tell("error", (name, str(error), None))
-    except BadFile as error:
-        teller.tell("error", (BadFile.__name__, str(error), None))
     except OSError as error:
         teller.tell("error", (OSError.__name__, str(error.strerror or error), error.errno))
     except Exception as error:
@@ -235,10 +232,9 @@ def _work(
             teller.tell("error", _too_large(path, limits))
             return
         log.debug("%s", path, exc_info=error)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         words = (
-            f"{path.name}: can't be converted ({reason}); fetch the product again, and where that doesn't help, tell "
-            "us what `kartotek --log-level debug convert` says"
+            f"{path.name}: can't be converted ({errors.in_a_line(error)}); fetch the product again, and where that "
+            "doesn't help, tell us what `kartotek --log-level debug convert` says"
         )
         teller.tell("error", (BrokenProduct.__name__, words, None))
 

@@ -22,6 +22,15 @@ KartotekError
 from __future__ import annotations
 
 
+def in_a_line(error: Exception) -> str:
+    r"""An error that is not ours, for a message of ours.
+
+    >>> in_a_line(ValueError("one\n  two"))
+    'ValueError: one two'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class KartotekError(Exception):
     """The root: catch it to catch everything that kartotek raises on purpose."""
 

@@ -37,8 +37,9 @@ def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:
     ring = Polygon(points)
     # Mending costs the square of the crossings and more: minutes for a few hundred positions at random. Across 180
     # degrees a ring is whole where longitudes run on.
-    whole = ring.is_valid or Polygon([(longitude % 360, latitude) for longitude, latitude in points]).is_valid
-    if len(points) > MENDABLE and not whole:
+    if len(points) > MENDABLE and not (
+        ring.is_valid or Polygon([(longitude % 360, latitude) for longitude, latitude in points]).is_valid
+    ):
         raise ValueError(f"a ring of {len(points)} positions that crosses itself")
     return valid(ring)
 

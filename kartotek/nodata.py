@@ -24,6 +24,15 @@ def read(value: object) -> float | None:
     raise ValueError(f'nodata is {value!r}, no number and none of "nan", "inf" and "-inf"')
 
 
+def written(nodata: float) -> float | str:
+    """The same the other way: a number, or a word.
+
+    >>> written(0), written(float("nan"))
+    (0, 'nan')
+    """
+    return nodata if math.isfinite(nodata) else str(nodata)
+
+
 def held(nodata: float | None, data_type: np.dtype[Any]) -> float | None:
     """Nodata as pixels of a type can have it: None where they can't, and NaN where floats have no other.
 

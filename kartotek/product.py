@@ -36,6 +36,20 @@ COMMON_NAMES = (
 """Those of STAC's extension eo v2.0.0; indices and clients know bands by them."""
 
 
+USUAL = "true-colour"
+"""The render that tiles and thumbnails show where a collection has it."""
+
+
+def usual_render(names: Iterable[str]) -> str | None:
+    """Of a collection's renders the one that shows its items: `USUAL`, else the first; None of none.
+
+    >>> usual_render(["heat", "true-colour"]), usual_render(["heat", "ice"]), usual_render([])
+    ('true-colour', 'heat', None)
+    """
+    names = list(names)
+    return USUAL if USUAL in names else next(iter(names), None)
+
+
 def _check(what: str, faults: Iterable[str]) -> None:
     """Raise ValueError where there is a fault; it tells all of them."""
     if found := "; ".join(faults):

@@ -15,6 +15,7 @@ from pyproj.exceptions import ProjError
 from kartotek import grids, nodata
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
+from kartotek.product import usual_render
 from kartotek.storage import MARKER
 from pixels import warp
 from pixels.blocks import Blocks
@@ -22,9 +23,6 @@ from pixels.warp import Source
 
 VERSION = "1"
 """Of pictures; it changes when the same files would be shown by other pixels, so that nobody keeps the old ones."""
-
-FIRST_CHOICE = "true-colour"
-"""The render that is shown where a collection has it and none is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +36,10 @@ class Picture:
 
 def usual(collection: Mapping[str, Any]) -> str:
     """The name of the render that shows a collection's items: in true colour, else its first. NotFound without any."""
-    renders = collection.get("renders") or {}
-    if not renders:
+    found = usual_render(collection.get("renders") or {})
+    if found is None:
         raise NotFound(f"collection {collection['id']!r} has no renders, so that no picture of its items can be drawn")
-    return FIRST_CHOICE if FIRST_CHOICE in renders else str(next(iter(renders)))
+    return found
 
 
 def picture(item: Mapping[str, Any], collection: Mapping[str, Any], name: str) -> Picture:

@@ -194,21 +194,6 @@ def client(published):
     return TestClient(create_app(published.settings, published.catalog, published.storage))
 
 
-@pytest.fixture(scope="session")
-def server(published) -> Iterator[str]:
-    """The root URL of `kartotek serve` in a process of its own, on the published samples."""
-    command = [sys.executable, "-c", MAIN, "serve", "--port", "0", "--database", published.settings.database]
-    with subprocess.Popen(
-        [*command, "--storage", published.settings.storage], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            said = process.stdout.readline().split()
-            assert said[:1] == ["page"], f"kartotek serve ended with status {process.wait(10)}"
-            yield said[1].rstrip("/")
-        finally:
-            process.terminate()
-
-
 @dataclass(frozen=True)
 class Serving:
     """`kartotek serve` in a process of its own."""
@@ -232,14 +217,14 @@ class Serving:
         return self.log.read_text()
 
 
-@pytest.fixture
-def serving(tmp_path):
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory):
     """Starts `kartotek serve` on settings, with words before the command and variables in its environment."""
 
     @contextlib.contextmanager
     def start(settings: Settings, *words: str, **environment: str) -> Iterator[Serving]:
         place = ["--port", "0", "--database", settings.database, "--storage", settings.storage]
-        log = tmp_path / f"{uuid.uuid4().hex}.log"
+        log = tmp_path_factory.mktemp("serving") / "log"
         with log.open("w") as stderr, subprocess.Popen(
             [sys.executable, "-c", MAIN, *words, "serve", *place], env=os.environ | environment, text=True,
             stdout=subprocess.PIPE, stderr=stderr,
@@ -252,6 +237,14 @@ def serving(tmp_path):
                 process.kill()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def server(published, serving) -> Iterator[str]:
+    """The root URL of `kartotek serve` in a process of its own, on the published samples."""
+    # Its links name the address that it listens on.
+    with serving(published.settings) as started:
+        yield started.root
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from converters.safe import open_product
-from kartotek.errors import BrokenProduct, KartotekError, UnknownProduct
+from kartotek.errors import BrokenProduct, KartotekError, UnknownProduct, in_a_line
 from kartotek.product import ID, CollectionType, Files, Product, Sensor
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,7 @@ def found() -> tuple[tuple[Sensor, ...], tuple[Unloaded, ...]]:
         try:
             loaded.append(_sensor(point, loaded))
         except Exception as error:  # an outside package may fail in any way
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            unloaded.append(Unloaded(point.name, point.value, reason))
+            unloaded.append(Unloaded(point.name, point.value, in_a_line(error)))
     return tuple(loaded), tuple(unloaded)
 
 

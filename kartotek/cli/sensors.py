@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import click
 import orjson
 
 from converters.sensors import found
+from kartotek import nodata
 from kartotek.cli import options
 from kartotek.product import CollectionType, LayerType
 
@@ -62,7 +62,7 @@ def _as_json(kind: CollectionType) -> dict[str, Any]:
             "kind": layer.kind,
             "resolution": layer.resolution,
             "data_type": layer.data_type,
-            "nodata": layer.nodata if math.isfinite(layer.nodata) else str(layer.nodata),
+            "nodata": nodata.written(layer.nodata),
             "unit": layer.unit,
             "common_names": _common_names(layer),
         }

@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +18,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 from catalog.access import OPERATOR
 from kartotek.storage import MARKER
 
-MAIN = "from kartotek.cli import main; main()"
 VIEWER = Path(__file__).resolve().parents[2] / "api/viewer"
 ITEM = "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400"
 FLAGS = (
@@ -64,14 +61,10 @@ def page(browser, server):
 
 
 @pytest.fixture(scope="module")
-def site(demo) -> Iterator[str]:
+def site(demo, serving) -> Iterator[str]:
     """The page's address, for what is the same whatever the database."""
-    command = [sys.executable, "-c", MAIN, "serve", "--port", "0", "--database", demo.settings.database]
-    with subprocess.Popen([*command, "--storage", demo.settings.storage], stdout=subprocess.PIPE, text=True) as serving:
-        try:
-            yield serving.stdout.readline().split()[1]
-        finally:
-            serving.terminate()
+    with serving(demo.settings) as started:
+        yield f"{started.root}/"
 
 
 def test_page_lists_the_items_newest_first_without_an_error(page):
@@ -121,18 +114,16 @@ def test_footprint_on_the_map_can_be_clicked(page, published):
     assert "T33VXG" in after or "T34VCM" in after
 
 
-def test_tile_that_fails_is_told_in_words(browser, published, tmp_path):
-    command = [sys.executable, "-c", MAIN, "serve", "--port", "0", "--database", published.settings.database]
+def test_tile_that_fails_is_told_in_words(browser, published, serving, tmp_path):
     # The items are there, but their files are not.
-    with subprocess.Popen([*command, "--storage", str(tmp_path)], stdout=subprocess.PIPE, text=True) as serving:
+    with serving(published.settings.model_copy(update={"storage": str(tmp_path)})) as started:
         try:
-            _open(browser, serving.stdout.readline().split()[1])
+            _open(browser, f"{started.root}/")
             browser.find_element("css selector", "#list button").click()
             status = browser.find_element("id", "status")
             WebDriverWait(browser, 10).until(lambda _: "failed" in status.get_attribute("class"))
             assert "the file is not in the storage" in status.text
         finally:
-            serving.terminate()
             browser.get_log("browser")
 
 

@@ -47,13 +47,16 @@ def qgis(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def items(published):
-    """Granule → its newest Level-2A item."""
-    found = {}
-    for content in published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=100)).items:
-        item = orjson.loads(content)
-        found.setdefault(item["properties"]["grid:code"].removeprefix("MGRS-"), item)
-    return found
+def every(published):
+    """All Level-2A items, the newest first."""
+    asked = Search(collections=("sentinel-2-l2a",), limit=100)
+    return [orjson.loads(content) for content in published.catalog.search(PUBLIC, asked).items]
+
+
+@pytest.fixture(scope="module")
+def items(every):
+    """Granule → its newest item."""
+    return {item["properties"]["grid:code"].removeprefix("MGRS-"): item for item in reversed(every)}
 
 
 def local(published, item, name):
@@ -121,18 +124,12 @@ def test_xyz_tiles_are_drawn_as_gdal_warps_the_bands(qgis, server, published, it
     assert np.mean(np.abs(picture[both][:, :3] - wanted[both]) <= 2) > 0.999
 
 
-def test_items_are_features_of_ogc_api_features(qgis, server, published):
+def test_items_are_features_of_ogc_api_features(qgis, server, every):
     """All of them, page by page, with their footprints."""
-    wanted = {}
-    for content in published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=100)).items:
-        item = orjson.loads(content)
-        wanted[item["properties"]["datetime"]] = shapely.geometry.shape(item["geometry"])
     [(answer, _)] = qgis({"kind": "features", "url": server, "collection": "sentinel-2-l2a"})
     assert answer["crs"] in ("EPSG:4326", "OGC:CRS84")
-    assert len(answer["features"]) == len(
-        published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=100)).items
-    )
+    assert len(answer["features"]) == len(every)
     assert {"datetime", "eo:cloud_cover", "platform"} <= set(answer["fields"])
     shapes = [shapely.from_wkt(feature["wkt"]) for feature in answer["features"]]
-    for footprint in wanted.values():
+    for footprint in (shapely.geometry.shape(item["geometry"]) for item in every):
         assert any(shapely.hausdorff_distance(found, footprint) < 1e-6 for found in shapes)
