@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from kartotek import footprints, grids, sampling
+from kartotek import footprints, grids, memory, sampling
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Bounds, Grid
 from kartotek.product import Kind, Layer, LayerType
@@ -43,7 +43,8 @@ class Raster:
 def read(layer: Layer, *, threads: int = 2) -> Raster:
     """The layer's pixels as the agency delivered them.
 
-    Raises BrokenProduct where the file can't be read, is of another type, or lies elsewhere than the metadata says.
+    Raises BrokenProduct where the file can't be read, is of another type, or lies elsewhere than the metadata says;
+    MemoryError where what can't be had is memory.
     """
     try:
         with _opened(layer.href) as source:
@@ -57,6 +58,8 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
             shape, step = (source.count, source.height, source.width), source.block_shapes[0][0]
         return Raster(_pixels(layer, shape, step, threads=threads), grid)
     except (RasterioError, OSError, ValueError) as error:
+        if memory.short():
+            raise MemoryError(layer.file) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenProduct(
             f"{layer.file}: can't be read ({reason}); fetch the product again, or leave the band out by --allow-partial"

@@ -27,7 +27,7 @@ import pystac
 
 from converters import sensors
 from converters.convert import Converted, Progress, Recipe, convert
-from kartotek import errors
+from kartotek import errors, memory
 from kartotek.errors import BadFile, BrokenProduct, ProductError, TooCostly
 from kartotek.settings import Settings
 from kartotek.squares import Square
@@ -228,7 +228,7 @@ def _work(
     except OSError as error:
         teller.tell("error", (OSError.__name__, str(error.strerror or error), error.errno))
     except Exception as error:
-        if "can't start new thread" in str(error):
+        if memory.short():
             teller.tell("error", _too_large(path, limits))
             return
         log.debug("%s", path, exc_info=error)

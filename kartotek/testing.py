@@ -35,7 +35,9 @@ from converters import items, warp
 from converters.convert import Converted, Recipe, convert
 from converters.safe import open_product
 from converters.sensors import sensors
+from jobs import worker
 from jobs.publish import publish
+from jobs.worker import Limits
 from kartotek import footprints, grids
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
@@ -132,9 +134,9 @@ class SensorContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def converted(cls, product: Product, tmp_path_factory: pytest.TempPathFactory) -> Converted:
-        """What it becomes."""
-        return convert(product, tmp_path_factory.mktemp("converted"), Recipe(threads=1))
+    def converted(cls, path: Path, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+        """What it becomes, in a process of its own, as `kartotek convert` has it."""
+        return worker.converted(path, tmp_path_factory.mktemp("converted"), Recipe(threads=1), Limits())
 
     @pytest.fixture
     def copied(self, path: Path, tmp_path: Path) -> Path:

@@ -17,6 +17,7 @@ import orjson
 import shapely
 from lxml import etree
 from lxml.builder import E
+from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 
 from converters.safe import parse_xml
@@ -35,6 +36,8 @@ _IMAGES = (
     (re.compile(r"qi/(?:MSK_)?(CLD|SNW)(?:PRB)?_20m\.(jp2|tif)", re.IGNORECASE), r"QI_DATA/MSK_\1PRB_20m.\2"),
 )
 """Where images lie, and where they lie in a granule of a SAFE."""
+MAX_OUTLINE = 10_000_000
+"""Metres around the data of a tile, which is 110 km wide; beyond it the outline would be of too many points."""
 
 
 def recognise(files: Files) -> bool:
@@ -139,11 +142,14 @@ class Tile:
             rings = geometry["coordinates"]
             if not rings or not rings[0]:
                 return ""
-            outline = shapely.segmentize(shapely.LinearRing(rings[0]), 5_000)
-        except (KeyError, TypeError, AttributeError, ValueError, ShapelyError) as error:
+            ring = shapely.LinearRing(rings[0])
+            if not ring.length <= MAX_OUTLINE:  # nor is one of NaN
+                raise ValueError(f"its outline is {ring.length:g} m long; {MAX_OUTLINE:g} m at most")
+            outline = shapely.segmentize(ring, 5_000)
+            east, north = shapely.get_coordinates(outline).T
+            longitudes, latitudes = grids.transformer(crs, "EPSG:4326").transform(east, north)
+        except (KeyError, TypeError, AttributeError, ValueError, ShapelyError, ProjError) as error:
             raise BrokenProduct(f"{self.path.name}: {INFO}: tileDataGeometry is no polygon ({error})") from error
-        east, north = shapely.get_coordinates(outline).T
-        longitudes, latitudes = grids.transformer(crs, "EPSG:4326").transform(east, north)
         return " ".join(f"{y} {x}" for x, y in zip(longitudes, latitudes, strict=True))
 
 

@@ -172,6 +172,17 @@ def test_a_product_that_kills_its_process_is_its_own_death_and_the_run_goes_on(
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("mb", range(400, 560, 40))
+def test_memory_that_runs_out_is_never_taken_for_a_broken_band(good, tmp_path, mb):
+    """Libraries tell it as a tile that can't be decoded, and then --allow-partial would leave the band out."""
+    try:
+        assert worker.converted(good, tmp_path, Recipe(allow_partial=True), Limits(mb=mb)).notes == ()
+    except BrokenProduct as error:
+        assert "it needs more memory than there is" in str(error)
+    except TooCostly as error:
+        assert f"needs more than {mb} MB" in str(error)
+
+
 def test_what_the_process_makes_is_what_conversion_makes(good, tmp_path):
     """Byte for byte, item and squares too."""
     made = []

@@ -583,6 +583,36 @@ def test_a_tile_of_amazon_that_is_not_whole_is_named(tmp_path, file, content, sa
         read(tmp_path / "tile")
 
 
+OUTLINE = [[600000, 6600000], [700000, 6600000], [700000, 6700000], [600000, 6600000]]
+
+
+@pytest.mark.parametrize(
+    ("crs", "ring", "said"),
+    [
+        ("32634", [*OUTLINE[:2], [1e9, 6.7e6], OUTLINE[0]], "m long; 1e[+]07 m at most"),
+        ("32634", [*OUTLINE[:2], [float("nan"), 6.7e6], OUTLINE[0]], "tileDataGeometry is no polygon"),
+        ("32634", OUTLINE[:1], "tileDataGeometry is no polygon"),
+        ("32634", 7, "tileDataGeometry is no polygon"),
+        ("99999", OUTLINE, "99999"),
+        ("", OUTLINE, "tileDataGeometry is no polygon"),
+    ],
+)  # fmt: skip
+def test_an_outline_of_a_tile_of_amazon_that_can_not_be_is_refused(tmp_path, crs, ring, said):
+    """Before it is made into points: 5 km apart, a ring around the sun is many."""
+    tile = next((name for name in AMAZON if "T34VEL" in name), None)
+    if tile is None:
+        pytest.skip(f"{DATA} is absent")
+    shutil.copytree(DATA / tile, tmp_path / "tile")
+    info = json.loads((tmp_path / "tile/tileInfo.json").read_text())
+    info["tileDataGeometry"] = {
+        "crs": {"properties": {"name": f"urn:ogc:def:crs:EPSG:8.8.1:{crs}"}},
+        "coordinates": [ring],
+    }
+    (tmp_path / "tile/tileInfo.json").write_text(json.dumps(info).replace("NaN", "null"))
+    with pytest.raises(BrokenProduct, match=f"^tile: tileInfo.json: .*{said}"):
+        read(tmp_path / "tile")
+
+
 def test_metadata_beside_each_other_without_a_granules_folder_are_read():
     path = DATA / "stactools-sentinel2/S2A_MSIL2A_20150826T185436_N0212_R070_T11SLT_20210412T023147"
     if not path.exists():
