@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,8 +19,8 @@ from pixels.blocks import Blocks
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
     """The application on the catalog and the storage that the settings name, or on those that are given."""
     catalog = catalog or Catalog(settings.database)
-    storage = storage or open_storage(settings.storage)
-    app = search.create(settings, catalog)
+    storage = storage or open_storage(settings.storage, settings.files_endpoint)
+    app = search.create(settings, catalog, pictures=partial(files.addresses, settings, storage))
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
     app.add_middleware(Body, most=settings.max_body)

@@ -15,6 +15,7 @@ from api.errors import problem
 from catalog.access import PUBLIC
 from catalog.store import Catalog
 from kartotek.errors import NotFound
+from kartotek.settings import Settings
 from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
@@ -52,7 +53,6 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
             raise NotFound(f"no file {key!r}") from None
         if f'"href":"{MARKER}{key}"'.encode() not in content:
             raise NotFound(f"no file {key!r}")
-        size = storage.size(key)
         headers = {
             "Accept-Ranges": "bytes",
             "ETag": f'"{checksum}"',
@@ -63,6 +63,7 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
             return Response(status_code=304, headers=headers)
         if redirect and request.method == "GET" and (address := storage.url(key)):
             return RedirectResponse(address, headers={"Cache-Control": "no-store"})  # the address expires
+        size = storage.size(key)
         start, stop = 0, size
         status = HTTPStatus.OK
         asked = request.headers.get("range") if request.method == "GET" else None  # RFC 9110, 14.2
@@ -84,6 +85,14 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
         return StreamingResponse(_pieces(storage, key, start, stop), status, headers, kind)
 
     return made
+
+
+def addresses(settings: Settings, storage: Storage) -> list[str]:
+    """Addresses whose origins files come from: that of the links, and the bucket's where clients are sent on to it."""
+    found = [settings.files_root]
+    if settings.files == "redirect" and (signed := storage.url("any/file")):
+        found.append(signed)
+    return found
 
 
 def known(request: Request, tag: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,10 +34,10 @@ installed editable.</p>
 """
 
 
-def page(name: str = "index.html", *, files_url: str = "") -> Response:
+def page(name: str = "index.html", *, pictures: Sequence[str] = ()) -> Response:
     """A page under its content security policy, or one that says what is missing and how to get it.
 
-    `files_url` is where thumbnails lie, should that be another origin than the page's own.
+    `pictures` are addresses that thumbnails come from, should their origins be others than the page's own.
     """
     # `/` answers JSON to others, and a new build has new names in it
     headers = {"Cache-Control": "no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
@@ -45,7 +46,7 @@ def page(name: str = "index.html", *, files_url: str = "") -> Response:
     except FileNotFoundError:
         content = MISSING.format(reason=html.escape(missing()))
         return HTMLResponse(content, headers=headers | {"Content-Security-Policy": "default-src 'none'"})
-    return HTMLResponse(content, headers=headers | {"Content-Security-Policy": policy(files_url)})
+    return HTMLResponse(content, headers=headers | {"Content-Security-Policy": policy(pictures)})
 
 
 def page_router() -> APIRouter:
@@ -68,16 +69,16 @@ def page_router() -> APIRouter:
     return router
 
 
-def policy(files_url: str = "") -> str:
-    """The content security policy: scripts, styles and requests from here alone, pictures from the files' origin too.
+def policy(pictures: Sequence[str] = ()) -> str:
+    """The content security policy: scripts, styles and requests from here alone, pictures from these origins too.
 
-    >>> policy("https://files.example.se/kartotek").split("; ")[4]
+    >>> policy(["https://files.example.se/kartotek"]).split("; ")[4]
     "img-src 'self' data: blob: https://files.example.se"
     """
-    files = urlsplit(files_url)
-    pictures = f"'self' data: blob: {files.scheme}://{files.netloc}" if files.netloc else "'self' data: blob:"
+    found = (urlsplit(address) for address in pictures)
+    origins = " ".join(["'self' data: blob:", *(f"{one.scheme}://{one.netloc}" for one in found if one.netloc)])
     return (
-        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src {pictures}; "
+        f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src {origins}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 

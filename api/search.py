@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -35,8 +36,8 @@ OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 """The type that the STAC API asks for, with the version that FastAPI writes."""
 
 
-def create(settings: Settings, catalog: Catalog) -> FastAPI:
-    """The application with the STAC API's routes."""
+def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Sequence[str]]) -> FastAPI:
+    """The application with the STAC API's routes; `pictures` gives the addresses that thumbnails come from."""
     pagination = TokenPaginationExtension()
     api = _Api(
         settings=ApiSettings(
@@ -47,7 +48,7 @@ def create(settings: Settings, catalog: Catalog) -> FastAPI:
             docs_url="",  # FastAPI's page loads its script from elsewhere; ours is in api/page.py
             _env_file=None,
         ),
-        client=_Client(catalog=catalog, links=Links(settings)),
+        client=_Client(catalog=catalog, links=Links(settings), pictures=pictures),
         stac_version="1.1.0",
         extensions=[pagination],
         search_get_request_model=create_get_request_model([pagination]),
@@ -100,7 +101,6 @@ class Links:
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.root
-        self.files_root = settings.files_root
         self._files = f'"href":"{settings.files_root}/'.encode()
 
     def item(self, content: bytes, collection: str, name: str) -> bytes:
@@ -143,13 +143,14 @@ class _Client(BaseCoreClient):
 
     catalog: Catalog = attr.ib(kw_only=True)
     links: Links = attr.ib(kw_only=True)
+    pictures: Callable[[], Sequence[str]] = attr.ib(kw_only=True)
     landing_page_id: str = attr.ib(default="kartotek", kw_only=True)
 
     def landing_page(self, **kwargs: Any) -> Response:
         """The landing page, as JSON unless HTML is named in Accept."""
         request: Request = kwargs["request"]
         if "text/html" in request.headers.get("accept", ""):
-            return page.page(files_url=self.links.files_root)
+            return page.page(pictures=self.pictures())
         root = self.links.root
         landing = self._landing_page(
             base_url=f"{root}/", conformance_classes=self.conformance_classes(), extension_schemas=[]

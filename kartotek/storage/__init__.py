@@ -64,12 +64,15 @@ def digest(storage: Storage, key: str) -> tuple[str, int]:
     return found.hexdigest(), position
 
 
-def open_storage(place: str) -> Storage:
-    """The storage that a setting names: a folder, or s3://bucket/prefix."""
+def open_storage(place: str, endpoint: str | None = None) -> Storage:
+    """The storage that a setting names: a folder, or s3://bucket/prefix.
+
+    `endpoint` is that of the bucket as clients reach it, where they do so by another name.
+    """
     if place.startswith("s3://"):
         from kartotek.storage.s3 import S3Storage
 
-        return S3Storage(place)
+        return S3Storage(place, endpoint)
     if "://" in place:
         raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is neither a folder nor s3://BUCKET/PREFIX")
     return FolderStorage(Path(place))

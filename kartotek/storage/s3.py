@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -19,6 +19,9 @@ from obstore.store import S3Store
 
 from kartotek.errors import BadSettings, NotStored, StorageError
 from kartotek.storage.keys import checked, is_key
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 PATIENCE = timedelta(seconds=60)
 """How long a request is tried again after 5xx, cut and stalled answers."""
@@ -38,29 +41,15 @@ log = logging.getLogger(__name__)
 class S3Storage:
     """A bucket, or the part of it under a prefix. Safe to share between threads, not to carry over a fork."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, endpoint: str | None = None) -> None:
         found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", place)
         prefix = (found[2] or "").strip("/") if found else ""
         if found is None or (prefix and not is_key(prefix)):
             raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no s3://BUCKET/PREFIX")
         self._place = place
-        endpoint = next(filter(None, map(os.environ.get, ENDPOINTS)), "")
-        self._store = S3Store(
-            found[1],
-            prefix=prefix or None,
-            config={"checksum_algorithm": "SHA256"},
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": STALL,
-                "read_timeout": STALL,
-                "timeout": timedelta(minutes=10),
-            },
-            retry_config={
-                "max_retries": 8,
-                "retry_timeout": PATIENCE,
-                "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 2},
-            },
-        )
+        self._store = _store(found[1], prefix)
+        self._signing = _store(found[1], prefix, endpoint) if endpoint else self._store
+        """What signs addresses: the name of the endpoint is part of what is signed."""
         self._conditional = True
 
     def create(self, key: str, source: Path) -> None:
@@ -161,7 +150,7 @@ class S3Storage:
     def url(self, key: str) -> str:
         """A signed address."""
         try:
-            return obstore.sign(self._store, "GET", checked(key), SIGNED)
+            return obstore.sign(self._signing, "GET", checked(key), SIGNED)
         except (BaseError, OSError) as error:
             self._fail("sign an address of", key, error)
 
@@ -171,6 +160,30 @@ class S3Storage:
             f"{self._place}: can't {what} {key}: {reason[:300]}; is the bucket there, and are AWS_ENDPOINT_URL, "
             "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY right?"
         ) from error
+
+
+def _store(bucket: str, prefix: str, endpoint: str = "") -> S3Store:
+    """The bucket at an endpoint, or at that of the environment."""
+    config: S3Config = {"checksum_algorithm": "SHA256"}
+    if endpoint:
+        config["endpoint"] = endpoint
+    named = endpoint or next(filter(None, map(os.environ.get, ENDPOINTS)), "")
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=config,
+        client_options={
+            "allow_http": named.startswith("http://"),
+            "connect_timeout": STALL,
+            "read_timeout": STALL,
+            "timeout": timedelta(minutes=10),
+        },
+        retry_config={
+            "max_retries": 8,
+            "retry_timeout": PATIENCE,
+            "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 2},
+        },
+    )
 
 
 class _NotOffered(Exception):

@@ -266,4 +266,10 @@ def test_clients_may_be_sent_on_to_the_bucket(published, cog):
     with urllib.request.urlopen(answer.headers["location"], timeout=30) as found:
         assert found.read() == content
     assert client.head(path, follow_redirects=False).headers["content-length"] == str(len(content))
+    named = settings.model_copy(update={"files_endpoint": "https://files.example.se"})
+    client = TestClient(create_app(named, published.catalog))
+    address = client.get(path, follow_redirects=False).headers["location"]
+    assert address.startswith("https://files.example.se/bucket-") and "X-Amz-Signature=" in address
+    policy = client.get("/", headers={"Accept": "text/html"}).headers["content-security-policy"]
+    assert "img-src 'self' data: blob: http://catalog.test https://files.example.se;" in policy
     assert client.get(path.replace("sentinel-2-l2a", "private"), follow_redirects=False).status_code == 404

@@ -74,14 +74,26 @@ def test_page_lists_the_items_newest_first_without_an_error(page):
     assert [entry["message"] for entry in page.get_log("browser")] == []
 
 
-def test_every_thumbnail_is_loaded(page):
-    shown = _run(
-        page,
-        """const images = [...document.querySelectorAll("#list img")];
+THUMBNAILS = """const images = [...document.querySelectorAll("#list img")];
         images.forEach((image) => (image.loading = "eager"));
-        return Promise.all(images.map((image) => image.decode().then(() => image.naturalWidth)))""",
-    )
+        return Promise.all(images.map((image) => image.decode().then(() => image.naturalWidth)))"""
+
+
+def test_every_thumbnail_is_loaded(page):
+    shown = _run(page, THUMBNAILS)
     assert len(shown) == 12 and min(shown) > 50
+
+
+def test_thumbnails_come_from_the_bucket_where_clients_are_sent_on_to_it(browser, demo_on_postgis, serving):
+    """Under the name that clients have for it, which need not be the server's."""
+    endpoint = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
+    with serving(demo_on_postgis.settings, KARTOTEK_FILES="redirect", KARTOTEK_FILES_ENDPOINT=endpoint) as started:
+        _open(browser, f"{started.root}/")
+        assert len(_listed(browser)) == 12
+        assert min(_run(browser, THUMBNAILS)) > 50
+        assert browser.execute_script("return window.reports") == []
+        loaded = _run(browser, "return performance.getEntriesByType('resource').map((one) => one.name)")
+        assert any(name.startswith(f"{started.root}/files/") for name in loaded)
 
 
 def test_clicked_item_shows_its_pixels_at_their_places(page, published):
