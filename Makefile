@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file of tests goes to one process as a whole, which makes the samples for itself.
-WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
+# A file of tests goes to one process as a whole, in the order of tests/conftest.py. Three keep two cores busy: tests
+# wait for servers, disks and browsers half of their time.
+WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-clients test-full check docs picture lock clean

@@ -55,11 +55,27 @@ class Published:
         return "sqlite" if self.settings.database.startswith("sqlite") else "postgis"
 
 
+def pytest_collection_modifyitems(items):
+    """First the file that takes longest, whose process makes the samples, then files that need none, then the others."""
+
+    def turn(item):
+        if item.path.name == "test_docs.py":
+            return 0
+        return 2 if {"demo", "published", "products"} & set(item.fixturenames) else 1
+
+    turns = {}
+    for item in items:
+        turns[item.path] = max(turns.get(item.path, 0), turn(item))
+    items.sort(key=lambda item: turns[item.path])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_from_outside():
     """The environment of whoever runs the tests decides nothing."""
     for name in [name for name in os.environ if name.startswith("KARTOTEK_") and "TEST" not in name]:
         del os.environ[name]
+    # Commands that are started by the dozen need not be compiled each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 

@@ -20,7 +20,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if FENCE.search(page.read_text())], ids=lambda page: page.stem)
-def test_commands_of_the_page_work(page, products, tmp_path, request):
+def test_commands_of_the_page_work(page, small_products, tmp_path, request):
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     port = place.getsockname()[1]
@@ -41,7 +41,7 @@ def test_commands_of_the_page_work(page, products, tmp_path, request):
                 shutil.copytree(ROOT / "examples", work / "examples")
             # Each page needs samples; they are made by this very command once for all tests.
             if "kartotek sample products\n" in text:
-                shutil.copytree(products, work / "products")
+                shutil.copytree(small_products, work / "products")
                 text = text.replace("kartotek sample products\n", "")
             if text.strip() == "kartotek serve":
                 running = subprocess.Popen(["kartotek", "serve"], cwd=work, env=environment, stdout=subprocess.DEVNULL)

@@ -22,7 +22,7 @@ from converters import sensors
 from converters.convert import Recipe, convert
 from jobs.publish import publish
 from kartotek.errors import BadFile, Corrupted, KartotekError, StorageError
-from kartotek.storage import MARKER, FolderStorage
+from kartotek.storage import MARKER, FolderStorage, open_storage
 
 DIED = 77
 
@@ -43,9 +43,9 @@ def visible(storage, catalog):
 
 
 @pytest.fixture(scope="module")
-def whole(published, tmp_path_factory):
+def whole(products, tmp_path_factory):
     """One product converted anew, in one thread; nobody has published it."""
-    product = sensors.read(next(published.folder.glob("products/*T34WET*.zip")))
+    product = sensors.read(next(products.glob("*T34WET*.zip")))
     return convert(product, tmp_path_factory.mktemp("converted"), Recipe(threads=1))
 
 
@@ -67,18 +67,21 @@ def copied(whole, folder, *names):
 
 
 @pytest.fixture
-def storage(tmp_path):
-    return FolderStorage(tmp_path / "store")
+def storage(catalog, tmp_path, request):
+    """A folder beside a catalog on one file, a bucket beside one on PostGIS."""
+    if catalog.place.startswith("sqlite"):
+        return FolderStorage(tmp_path / "store")
+    return open_storage(request.getfixturevalue("bucket"))
 
 
-def test_a_product_converted_again_gives_the_same_keys_and_the_same_item(whole, published, storage, catalog):
+def test_a_product_converted_again_gives_the_same_keys_and_the_same_item(whole, demo, storage, catalog):
     """By other threads in another process: byte for byte."""
     for replaced in (False, True, True):
         done = publish(whole, storage, catalog)
         assert done.replaced is replaced
         prefix = f"{done.collection}/{done.item}/"
-        assert list(storage.keys()) == list(published.storage.keys(prefix))
-        assert visible(storage, catalog) == [published.catalog.item(OPERATOR, done.collection, done.item)]
+        assert list(storage.keys()) == list(demo.storage.keys(prefix))
+        assert visible(storage, catalog) == [demo.catalog.item(OPERATOR, done.collection, done.item)]
     keys = list(storage.keys())
     assert done.bytes == sum(storage.size(key) for key in keys if "/item." not in key)
     assert len(catalog.squares(PUBLIC, done.collection, done.item)) == len(whole.squares) > 0

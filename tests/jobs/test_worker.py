@@ -230,16 +230,22 @@ def test_it_ends_with_the_command_and_leaves_nothing(troublesome, tmp_path, blow
     scratch.mkdir()
     place = ["--database", f"sqlite:///{tmp_path / 'k.db'}", "--storage", tmp_path / "store"]
     command = [sys.executable, "-c", "from kartotek.cli import main; main()", "convert", *place, troublesome("sleep")]
+    # A shell that runs the tests in the background has Ctrl-C ignored, by all that they start too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [str(word) for word in command], cwd=tmp_path, env=os.environ | {"TMPDIR": str(scratch)}, text=True,
         stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
     with process:
-        assert any("about to sleep" in line for line in process.stderr)
-        [folder] = scratch.glob("kartotek-*")
-        assert len(at_work(scratch)) >= 3
-        (os.killpg if blow is signal.SIGINT else os.kill)(process.pid, blow)
-        assert process.wait(20) != 0
+        try:
+            assert any("about to sleep" in line for line in process.stderr)
+            [folder] = scratch.glob("kartotek-*")
+            assert len(at_work(scratch)) >= 3
+            (os.killpg if blow is signal.SIGINT else os.kill)(process.pid, blow)
+            assert process.wait(20) != 0
+        finally:
+            process.kill()
     wait_for(lambda: not at_work(scratch) and not folder.exists())
 
 
