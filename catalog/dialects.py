@@ -338,6 +338,8 @@ def _parsed(url: str) -> URL:
         found = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL; give {forms}") from error
+    if "@" in (found.host or ""):
+        raise BadSettings(f"KARTOTEK_DATABASE: an '@' in a password is written %40; the form is {forms}")
     if found.get_backend_name() not in DATABASES:
         raise BadSettings(f"KARTOTEK_DATABASE: {found.get_backend_name()} is not known; give {forms}")
     drivers = {"sqlite": ("sqlite", "sqlite+pysqlite"), "postgresql": ("postgresql", "postgresql+psycopg")}

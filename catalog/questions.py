@@ -10,8 +10,8 @@ from typing import Any
 import shapely
 from shapely import Geometry
 from shapely.errors import ShapelyError
-from shapely.geometry import shape
 
+from kartotek import footprints
 from kartotek.errors import BadRequest
 
 MAX_VERTICES = 10_000
@@ -97,11 +97,11 @@ def area(geometry: Mapping[str, Any]) -> Geometry:
     if not isinstance(geometry, Mapping) or geometry.get("type") not in GEOMETRIES:
         raise BadRequest(f"intersects: no GeoJSON geometry; its type is one of {', '.join(GEOMETRIES)}")
     try:
-        found = shape(geometry)
+        found = footprints.from_geojson(geometry)
         count = shapely.get_num_coordinates(found)
         valid = shapely.is_valid_reason(found)
-    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
-        raise BadRequest(f"intersects: no GeoJSON geometry ({error})") from None
+    except (ShapelyError, ValueError) as error:
+        raise BadRequest(f"intersects: {error}") from None
     if count > MAX_VERTICES:
         raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")
     if found.is_empty:

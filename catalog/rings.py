@@ -8,9 +8,8 @@ from typing import Any
 
 import shapely
 from shapely import Geometry
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
 
+from kartotek import footprints
 from kartotek.errors import BadRequest
 
 
@@ -24,6 +23,6 @@ def ring(document: Mapping[str, Any]) -> Geometry | None:
     if given is None or code is None:
         return None
     try:
-        return shapely.set_srid(shape(given), int(code[1]))
-    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise BadRequest(f"{document['id']}: proj:geometry is no geometry ({error})") from None
+        return shapely.set_srid(footprints.from_geojson(given), int(code[1]))
+    except ValueError as error:
+        raise BadRequest(f"{document['id']}: proj:geometry: {error}") from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import antimeridian
 import shapely
 from shapely import MultiPolygon, Polygon
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from kartotek import grids
@@ -16,6 +19,18 @@ DIGITS = 7
 """Decimals of a degree that are kept: a centimetre."""
 MENDABLE = 100
 """Positions of a ring that may cross itself, as genuine ones do, if they are few."""
+
+
+def from_geojson(geometry: Mapping[str, Any]) -> BaseGeometry:
+    """A GeoJSON geometry, as it stands. Raises ValueError where it is none.
+
+    >>> from_geojson({"type": "Point", "coordinates": [17.6, 59.9]}).wkt
+    'POINT (17.6 59.9)'
+    """
+    try:
+        return shape(geometry)
+    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(f"no GeoJSON geometry ({error})") from error
 
 
 def from_positions(positions: Sequence[float]) -> Polygon | MultiPolygon:

@@ -56,7 +56,7 @@ class Published:
 
 
 def pytest_collection_modifyitems(items):
-    """First the file that takes longest, whose process makes the samples, then files that need none, then the others."""
+    """First the longest file, whose process makes the samples; then files that need none; then the others."""
 
     def turn(item):
         if item.path.name == "test_docs.py":

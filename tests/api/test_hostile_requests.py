@@ -7,6 +7,7 @@ import json
 import random
 import re
 import socket
+import threading
 import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -180,6 +181,29 @@ def memory(process):
     return int(kilobytes) << 10
 
 
+@contextlib.contextmanager
+def watched(root):
+    """All the while the server is asked whether it lives, since one that hangs would only seem to hang up."""
+    over, seen = threading.Event(), []
+
+    def ask():
+        while not over.wait(0.5):
+            try:
+                with urllib.request.urlopen(f"{root}/livez", timeout=30) as answer:
+                    seen.append(answer.status)
+            except OSError as error:
+                seen.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+    assert set(seen) == {200}
+
+
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.full)])
 def test_hostile_requests_end_nothing(serving, published, count):
     item = orjson.loads(published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=1)).items[0])
@@ -188,7 +212,8 @@ def test_hostile_requests_end_nothing(serving, published, count):
         place = ":".join(map(str, server.place))
         idle = memory(server.process)
         wanted = [message(chance, item, place) for _ in range(count)]
-        found = list(threads.map(lambda content: sent(server.place, content), wanted))
+        with watched(server.root):
+            found = list(threads.map(lambda content: sent(server.place, content), wanted))
         failed = [(wanted[n][:300], status) for n, status in enumerate(found) if status is not None and status >= 500]
         # What comes with HTTP of another version, or asks for an upgrade, may be 501 or 505.
         assert [one for one in failed if one[1] not in (501, 505)] == []

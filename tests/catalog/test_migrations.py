@@ -56,7 +56,7 @@ def test_an_outline_that_is_none_is_refused_with_the_item(catalog, make_item, ma
     from kartotek.errors import BadRequest
 
     item = make_item("cut", footprint=ACROSS, **{"proj:code": "EPSG:32660", "proj:geometry": bad})
-    with pytest.raises(BadRequest, match="cut: proj:geometry is no geometry"):
+    with pytest.raises(BadRequest, match="cut: proj:geometry: no GeoJSON geometry"):
         catalog.publish(item, collection=make_collection())
     assert catalog.counts(PUBLIC) == {}
 

@@ -418,7 +418,12 @@ def test_more_readers_than_connections_is_told_in_a_line(tmp_path):
 
 
 def test_no_message_has_a_password_in_it():
-    for bad in ("mysql://me:secret@host/x", "me:secret@host", "postgresql//me:sec@ret@host"):
+    for bad in (
+        "mysql://me:secret@host/x",
+        "me:secret@host",
+        "postgresql//me:sec@ret@host",
+        "postgresql://me:pa@sec@host/x",
+    ):
         with pytest.raises(BadSettings) as told:
             Catalog(bad)
         assert "sec" not in str(told.value)
