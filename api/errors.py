@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from kartotek import errors
 
@@ -61,8 +62,20 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        return problem(status, str(error.detail), dict(error.headers) if error.headers else None)
+        status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_allowed(request)))
+        return problem(status, str(error.detail), headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods of a path; the framework tells those of its first route alone, and there is one for each method."""
+    found = {
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in request.app.routes)
+    }
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _handler(status: HTTPStatus, words: str | None):  # type: ignore[no-untyped-def]
