@@ -219,29 +219,29 @@ def _work(
     try:
         found = convert(sensors.read(path, visual=visual), folder, recipe, lambda *said: teller.tell("progress", said))
         teller.tell("done", (found.item, found.collection.id, found.squares, found.notes))
-    except MemoryError:
-        teller.tell("error", _too_large(path, limits))
-    except (ProductError, BadFile) as error:
+    except Exception as error:  # an outside sensor may raise anything
+        teller.tell("error", _described(error, path, limits))
+
+
+def _described(error: Exception, path: Path, limits: Limits) -> tuple[str, str, int | None]:
+    """An error as it crosses to the process that waits: which of ours it is, what it says, the system's number."""
+    # What looks broken or is unforeseen may be so because memory ran out.
+    uncertain = isinstance(error, BrokenProduct) or not isinstance(error, ProductError)
+    if isinstance(error, MemoryError) or (uncertain and memory.short()):
+        words = f"{path.name}: needs more than {limits.mb} MB of memory (KARTOTEK_CONVERSION_MB)"
+        return TooCostly.__name__, words, None
+    if isinstance(error, ProductError | BadFile):
         # Of an outside sensor's own kind the nearest of ours.
         name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-        teller.tell("error", (name, str(error), None))
-    except OSError as error:
-        teller.tell("error", (OSError.__name__, str(error.strerror or error), error.errno))
-    except Exception as error:
-        if memory.short():
-            teller.tell("error", _too_large(path, limits))
-            return
-        log.debug("%s", path, exc_info=error)
-        words = (
-            f"{path.name}: can't be converted ({errors.in_a_line(error)}); fetch the product again, and where that "
-            "doesn't help, tell us what `kartotek --log-level debug convert` says"
-        )
-        teller.tell("error", (BrokenProduct.__name__, words, None))
-
-
-def _too_large(path: Path, limits: Limits) -> tuple[str, str, None]:
-    """What to tell of a product that met the limit of memory."""
-    return TooCostly.__name__, f"{path.name}: needs more than {limits.mb} MB of memory (KARTOTEK_CONVERSION_MB)", None
+        return name, str(error), None
+    if isinstance(error, OSError):
+        return OSError.__name__, str(error.strerror or error), error.errno
+    log.debug("%s", path, exc_info=error)
+    words = (
+        f"{path.name}: can't be converted ({errors.in_a_line(error)}); fetch the product again, and where that "
+        "doesn't help, tell us what `kartotek --log-level debug convert` says"
+    )
+    return BrokenProduct.__name__, words, None
 
 
 def _limit(what: int, most: int) -> None:

@@ -56,17 +56,16 @@ class Published:
 
 
 def pytest_collection_modifyitems(items):
-    """First the longest file, whose process makes the samples; then files that need none; then the others."""
-
-    def turn(item):
-        if item.path.name == "test_docs.py":
-            return 0
-        return 2 if {"demo", "published", "products"} & set(item.fixturenames) else 1
-
-    turns = {}
-    for item in items:
-        turns[item.path] = max(turns.get(item.path, 0), turn(item))
-    items.sort(key=lambda item: turns[item.path])
+    """The longest file and one that makes the samples; meanwhile those that need none; then the others."""
+    files = dict.fromkeys(item.path for item in items)
+    sampled = [
+        path
+        for path in files
+        if any({"demo", "published"} & set(item.fixturenames) for item in items if item.path == path)
+    ]
+    first = [path for path in files if path.name == "test_docs.py"] + sampled[:1]
+    order = [*first, *(path for path in files if path not in sampled), *sampled]
+    items.sort(key=lambda item: order.index(item.path))
 
 
 @pytest.fixture(scope="session", autouse=True)
