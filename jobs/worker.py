@@ -40,7 +40,9 @@ _LONGEST = 70
 """Bytes of a temporary folder's path that leave room for a socket in it."""
 MAX_LINE = 10_000
 """Letters of a line of the log that are passed on."""
-_LOADED = ["converters.convert", "converters.sensors.sentinel2", __name__]
+_LOADED = ["converters.convert", "converters.sensors.sentinel2", "pandas", __name__]
+"""What each process finds imported. Pandas is none of ours, but where it is installed pyarrow imports it with its first
+table, which takes longer than reading a band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What the documentation says to type is typed, page by page, in an empty folder."""
 
+import itertools
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,7 @@ def test_commands_of_the_page_work(page, small_products, tmp_path, request):
     work = tmp_path / "work"
     work.mkdir()
     try:
-        for language, text in FENCE.findall(page.read_text()):
+        for language, text in _commands(page):
             text = text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
             if "examples/" in text and not (work / "examples").exists():
                 shutil.copytree(ROOT / "examples", work / "examples")
@@ -79,6 +81,13 @@ def test_every_command_and_setting_is_in_the_reference():
     settings = (ROOT / "docs/reference/settings.md").read_text()
     assert all(f"`{command}" in commands for command in COMMANDS)
     assert all(f"`KARTOTEK_{name.upper()}`" in settings for name in Settings.model_fields)
+
+
+def _commands(page: Path) -> Iterator[tuple[str, str]]:
+    """What the page says to type; the Python that stands between two other things is typed in one go."""
+    for language, found in itertools.groupby(FENCE.findall(page.read_text()), lambda one: one[0]):
+        texts = [text for _, text in found]
+        yield from [(language, "\n".join(texts))] if language == "python" else [(language, text) for text in texts]
 
 
 def _bin(folder: Path) -> Path:

@@ -39,19 +39,25 @@ GRANULES = ("33VXG", "34VCM", "32VPK", "35WLP", "33VUC", "34WDA")
 
 
 @pytest.fixture(scope="module")
-def items(published):
+def items(demo):
     """Granule → its newest Level-2A item."""
     found = {}
-    for content in published.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=MAX_LIMIT)).items:
+    for content in demo.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=MAX_LIMIT)).items:
         item = orjson.loads(content)
         found.setdefault(item["properties"]["grid:code"].removeprefix("MGRS-"), item)
     return found
 
 
 @pytest.fixture(scope="module")
-def stretch(published):
+def local(demo):
+    """HTTP without a network, on one file and a folder. `client` is on PostGIS and a bucket too."""
+    return TestClient(create_app(demo.settings, demo.catalog, demo.storage))
+
+
+@pytest.fixture(scope="module")
+def stretch(demo):
     """(assets, low, high) of the true colour picture."""
-    kind = orjson.loads(published.catalog.collection(PUBLIC, "sentinel-2-l2a"))
+    kind = orjson.loads(demo.catalog.collection(PUBLIC, "sentinel-2-l2a"))
     shown = kind["renders"]["true-colour"]
     [(low, high)] = {tuple(limits) for limits in shown["rescale"]}
     return shown["assets"], low, high
@@ -115,8 +121,8 @@ def level_of(item, tms, z, x, y):
     return level, ratio / 2**level
 
 
-def opened(published, asset, level):
-    path = published.local.root / asset["href"].removeprefix(MARKER)
+def opened(demo, asset, level):
+    path = demo.local.root / asset["href"].removeprefix(MARKER)
     return rasterio.open(path, **({"OVERVIEW_LEVEL": level - 1} if level else {}))
 
 
@@ -137,7 +143,7 @@ def picture(item, stretch, read):
     return np.dstack([*channels, np.where(valid, 255, 0)]).astype(np.uint8)
 
 
-def by_gdal(published, item, stretch, tms, z, x, y):
+def by_gdal(demo, item, stretch, tms, z, x, y):
     """The tile as GDAL warps it, with PROJ called for each pixel."""
     code, *_, size, _, _ = SETS[tms]
     left, top, metres = place(tms, z, x, y)
@@ -145,7 +151,7 @@ def by_gdal(published, item, stretch, tms, z, x, y):
 
     def read(asset):
         with (
-            opened(published, asset, level) as source,
+            opened(demo, asset, level) as source,
             WarpedVRT(
                 source, crs=f"EPSG:{code}", transform=rasterio.Affine(metres, 0, left, 0, -metres, top), width=size,
                 height=size, resampling=Resampling.bilinear, src_nodata=0, nodata=0, tolerance=1e-6, XSCALE="1",
@@ -174,7 +180,7 @@ LEVELS = {
 
 @pytest.mark.parametrize("granule", GRANULES)
 @pytest.mark.parametrize("tms", SETS)
-def test_tiles_are_what_gdal_warps(client, published, items, stretch, tms, granule):
+def test_tiles_are_what_gdal_warps(local, demo, items, stretch, tms, granule):
     """Within 1 of 255 on 99.9 % of the pixels that are seen, transparency alike on 99.9 %, of every tile.
 
     Colours are compared down to tiles whose pixels are twice as wide as those of the coarsest overview. Beyond, both
@@ -189,8 +195,8 @@ def test_tiles_are_what_gdal_warps(client, published, items, stretch, tms, granu
         for x, y in near:
             if x not in columns or y not in rows:
                 continue
-            got = fetched(client, item, tms, z, x, y)
-            transparency, colours = alike(got, by_gdal(published, item, stretch, tms, z, x, y))
+            got = fetched(local, item, tms, z, x, y)
+            transparency, colours = alike(got, by_gdal(demo, item, stretch, tms, z, x, y))
             assert transparency >= 0.999, (z, x, y, transparency)
             assert colours >= 0.999 or level_of(item, tms, z, x, y)[1] > 2, (z, x, y, colours)
             seen += int((got[..., 3] == 255).sum())
@@ -198,7 +204,18 @@ def test_tiles_are_what_gdal_warps(client, published, items, stretch, tms, granu
 
 
 @pytest.mark.parametrize("granule", GRANULES)
-def test_tiles_of_the_native_set_are_the_pixels_of_the_files(client, published, items, stretch, granule):
+def test_tiles_are_the_same_bytes_wherever_database_and_files_are(client, local, items, granule):
+    item = items[granule]
+    for tms, levels in LEVELS.items():
+        for z in levels:
+            path = address(item, tms, z, *middle(item, tms, z))
+            one, other = client.get(path), local.get(path)
+            assert one.status_code == other.status_code == 200
+            assert (one.content, one.headers["etag"]) == (other.content, other.headers["etag"])
+
+
+@pytest.mark.parametrize("granule", GRANULES)
+def test_tiles_of_the_native_set_are_the_pixels_of_the_files(local, demo, items, stretch, granule):
     """Exactly: level 8 is 10 m, level 7 the first overview, and so on."""
     item = items[granule]
     box, deepest = item["assets"]["B02"]["proj:bbox"], grids.levels(*item["assets"]["B02"]["proj:shape"])
@@ -211,26 +228,26 @@ def test_tiles_of_the_native_set_are_the_pixels_of_the_files(client, published, 
             assert column.is_integer() and row.is_integer()
 
             def read(asset, level=level, row=row, column=column):
-                with opened(published, asset, level) as file:
+                with opened(demo, asset, level) as file:
                     return file.read(1, window=Window(column, row, 512, 512), boundless=True, fill_value=0)
 
             wanted = picture(item, stretch, read)
-            np.testing.assert_array_equal(fetched(client, item, "SWEREF99TM10", z, x, y), wanted)
+            np.testing.assert_array_equal(fetched(local, item, "SWEREF99TM10", z, x, y), wanted)
             seen += int((wanted[..., 3] == 255).sum())
     assert seen > 300_000
 
 
 @pytest.mark.parametrize("granule", ["33VXG", "34VCM"])
 @pytest.mark.parametrize(("tms", "z"), [("WebMercatorQuad", 13), ("WebMercatorQuad", 11), ("SWEREF99TM", 9)])
-def test_no_seam_is_seen_between_neighbouring_tiles(client, published, items, tms, z, granule):
+def test_no_seam_is_seen_between_neighbouring_tiles(local, demo, items, tms, z, granule):
     """Four tiles put together are the picture that is drawn of all four at once."""
     item = items[granule]
     x, y = middle(item, tms, z)
-    four = np.vstack([np.hstack([fetched(client, item, tms, z, x + i, y + j) for i in (0, 1)]) for j in (0, 1)])
+    four = np.vstack([np.hstack([fetched(local, item, tms, z, x + i, y + j) for i in (0, 1)]) for j in (0, 1)])
     left, top, metres = place(tms, z, x, y)
     grid = grids.Grid(crs=f"EPSG:{SETS[tms][0]}", left=left, top=top, resolution=metres, columns=512, rows=512)
-    kind = orjson.loads(published.catalog.collection(PUBLIC, item["collection"]))
-    blocks = Blocks(published.storage, memory=64 << 20)
+    kind = orjson.loads(demo.catalog.collection(PUBLIC, item["collection"]))
+    blocks = Blocks(demo.storage, memory=64 << 20)
     whole = render.rgba(blocks, render.picture(item, kind, "true-colour"), grid)
     transparency, colours = alike(four, whole)
     assert transparency >= 0.9999 and colours >= 0.9999, (transparency, colours)
@@ -377,7 +394,7 @@ def test_tiles_of_the_native_set_lie_on_the_blocks_of_all_files(items):
 
 
 @pytest.fixture(scope="module")
-def radar(published, tmp_path_factory, make_item, make_collection):
+def radar(tmp_path_factory, make_item, make_collection):
     """Gives a client on one item, of one layer of floats, of a collection with what is given; and the item's tile."""
     folder = tmp_path_factory.mktemp("radar")
     grid = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)

@@ -37,9 +37,9 @@ class Counted(FolderStorage):
 
 
 @pytest.fixture(scope="module")
-def keys(published):
+def keys(demo):
     """Keys of COGs: each layer of three items, 8 and 16 bits, of 10, 20 and 60 m."""
-    found = published.catalog.search(PUBLIC, Search(limit=MAX_LIMIT)).items
+    found = demo.catalog.search(PUBLIC, Search(limit=MAX_LIMIT)).items
     chosen = [orjson.loads(content) for content in (found[0], found[1], found[-1])]
     return [
         asset["href"].removeprefix(MARKER)
@@ -56,8 +56,8 @@ def large(keys):
 
 
 @pytest.fixture
-def storage(published):
-    return Counted(published.local.root)
+def storage(demo):
+    return Counted(demo.local.root)
 
 
 def levels(path):
@@ -273,8 +273,8 @@ def test_a_directory_that_leads_back_to_itself_is_refused(storage, keys):
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_head_with_changed_bytes_is_read_or_refused(published, keys, data):
-    head = bytearray(published.storage.read(keys[0], 0, 4096))
+def test_a_head_with_changed_bytes_is_read_or_refused(demo, keys, data):
+    head = bytearray(demo.storage.read(keys[0], 0, 4096))
     for place in data.draw(st.lists(st.integers(0, 900), min_size=1, max_size=8)):
         head[place] = data.draw(st.integers(0, 255))
     try:
