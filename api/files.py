@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from api import caller
 from api.errors import problem
 from catalog.access import PUBLIC
 from catalog.store import Catalog
-from kartotek.errors import NotFound
+from kartotek.errors import NotFound, StorageError
 from kartotek.settings import Settings
 from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
@@ -88,10 +89,14 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
 
 
 def addresses(settings: Settings, storage: Storage) -> list[str]:
-    """Addresses whose origins files come from: that of the links, and the bucket's where clients are sent on to it."""
+    """Addresses whose origins files come from: that of the links, and the bucket's where clients are sent on to it.
+
+    Without the latter where it can't be told now, for want of credentials: a page without pictures is better than none.
+    """
     found = [settings.files_root]
-    if settings.files == "redirect" and (signed := storage.url("any/file")):
-        found.append(signed)
+    if settings.files == "redirect":
+        with contextlib.suppress(StorageError):
+            found += filter(None, [storage.url("any/file")])
     return found
 
 

@@ -334,12 +334,13 @@ def _parsed(url: str) -> URL:
     *secret, host = url.rsplit("@", 1)
     shown = f"***@{host}" if secret else url
     forms = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+    # What follows such a password's first @ would be taken for the host, and told and looked up as one.
+    if url.startswith("postgres") and url.partition("://")[2].partition(":")[2].count("@") > 1:
+        raise BadSettings(f"KARTOTEK_DATABASE: an '@' in a password is written %40; the form is {forms}")
     try:
         found = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL; give {forms}") from error
-    if "@" in (found.host or ""):
-        raise BadSettings(f"KARTOTEK_DATABASE: an '@' in a password is written %40; the form is {forms}")
+    except (ArgumentError, ValueError):
+        raise BadSettings(f"KARTOTEK_DATABASE: {shown!r} is no database URL; give {forms}") from None
     if found.get_backend_name() not in DATABASES:
         raise BadSettings(f"KARTOTEK_DATABASE: {found.get_backend_name()} is not known; give {forms}")
     drivers = {"sqlite": ("sqlite", "sqlite+pysqlite"), "postgresql": ("postgresql", "postgresql+psycopg")}

@@ -58,7 +58,7 @@ def read(layer: Layer, *, threads: int = 2) -> Raster:
             shape, step = (source.count, source.height, source.width), source.block_shapes[0][0]
         return Raster(_pixels(layer, shape, step, threads=threads), grid)
     except (RasterioError, OSError, ValueError) as error:
-        if memory.short():
+        if memory.ran_out(error):
             raise MemoryError(layer.file) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenProduct(

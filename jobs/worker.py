@@ -228,8 +228,8 @@ def _work(
 def _described(error: Exception, path: Path, limits: Limits) -> tuple[str, str, int | None]:
     """An error as it crosses to the process that waits: which of ours it is, what it says, the system's number."""
     # What looks broken or is unforeseen may be so because memory ran out.
-    uncertain = isinstance(error, BrokenProduct) or not isinstance(error, ProductError)
-    if isinstance(error, MemoryError) or (uncertain and memory.short()):
+    uncertain = isinstance(error, BrokenProduct) or not isinstance(error, ProductError | BadFile)
+    if uncertain and memory.ran_out(error):
         words = f"{path.name}: needs more than {limits.mb} MB of memory (KARTOTEK_CONVERSION_MB)"
         return TooCostly.__name__, words, None
     if isinstance(error, ProductError | BadFile):

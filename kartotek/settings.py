@@ -34,7 +34,7 @@ class Settings(LogSettings):
     """Public root of files; unset: `url` + /files."""
     files: Literal["stream", "redirect"] = "stream"
     """Whether /files gives the bytes itself, or sends clients on to a signed address of the bucket."""
-    files_endpoint: str | None = None
+    files_endpoint: Annotated[str, Field(pattern=r"^https?://[^/@\s?#]+(/[^@\s?#]*)?$")] | None = None
     """Endpoint of the bucket as clients reach it, for signed addresses; unset: the one in AWS_ENDPOINT_URL."""
     host: str = "127.0.0.1"
     """Address that `serve` listens on."""

@@ -166,7 +166,7 @@ def _store(bucket: str, prefix: str, endpoint: str = "") -> S3Store:
     """The bucket at an endpoint, or at that of the environment."""
     config: S3Config = {"checksum_algorithm": "SHA256"}
     if endpoint:
-        config["endpoint"] = endpoint
+        config["aws_endpoint_url_s3"] = endpoint  # obstore's first choice, before those of the environment
     named = endpoint or next(filter(None, map(os.environ.get, ENDPOINTS)), "")
     return S3Store(
         bucket,

@@ -423,6 +423,9 @@ def test_no_message_has_a_password_in_it():
         "me:secret@host",
         "postgresql//me:sec@ret@host",
         "postgresql://me:pa@sec@host/x",
+        "postgresql://me:pa@sec/ret@host/x",
+        "postgresql://me:pa@sec?ret@host/x",
+        "postgresql://me:pa@s:ecret@host/x",
     ):
         with pytest.raises(BadSettings) as told:
             Catalog(bad)

@@ -247,10 +247,14 @@ def test_an_error_is_one_line_and_exit_status_1(told, place, words, text):
     assert err.startswith("Error: ") and err.count("\n") == 1 and text in err
 
 
-def test_a_wrong_setting_is_told_by_its_name(told, monkeypatch):
-    monkeypatch.setenv("KARTOTEK_PORT", "harbour")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "harbour"), ("FILES_ENDPOINT", "s3.example.se"), ("FILES_ENDPOINT", "https://s3.example.se?x")],
+)
+def test_a_wrong_setting_is_told_by_its_name(told, monkeypatch, name, value):
+    monkeypatch.setenv(f"KARTOTEK_{name}", value)
     status, _, err = told("serve")
-    assert status == 1 and err.count("\n") == 1 and err.startswith("Error: KARTOTEK_PORT: ") and "'harbour'" in err
+    assert status == 1 and err.count("\n") == 1 and err.startswith(f"Error: KARTOTEK_{name}: ") and f"'{value}'" in err
 
 
 @pytest.mark.parametrize(
