@@ -43,7 +43,7 @@ def run(settings: Settings, *, announce: bool = True) -> None:
 def listen(settings: Settings) -> socket.socket:
     """A socket on the settings' address. Raises BadSettings where it is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Named, since asyncio turns Nagle's algorithm off on sockets that say that they are TCP's, and on no others: with it
+    # TCP by name, since asyncio turns Nagle's algorithm off on sockets that have this name and no others: with it on,
     # every answer on a connection that is kept waits for the client's delayed acknowledgement, 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
