@@ -22,6 +22,7 @@ def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
         log_level="warning",
         access_log=False,  # ours, with the request's id, is in api.middleware
         server_header=False,
+        ws="none",  # we have no WebSockets, and what is installed for them raises on a Host that is not ASCII
         timeout_graceful_shutdown=patience,
     )
     # Uvicorn raises either signal again once all is shut down; to be stopped is no failure.

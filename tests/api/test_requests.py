@@ -208,6 +208,17 @@ def test_a_server_that_is_stopped_drops_no_request_in_hand(serving, published, c
         socket.create_connection(place, timeout=5)
 
 
+def test_a_request_for_a_websocket_is_answered_as_any(serving, demo):
+    with serving(demo.settings) as server:
+        with socket.create_connection(server.place, 30) as connection:
+            connection.sendall(
+                "GET /livez HTTP/1.1\r\nHost: å.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            )
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert "Traceback" not in server.stop()
+
+
 def test_answers_do_not_wait_for_acknowledgements():
     """Nagle's algorithm is off on each connection; with it every request but the first takes 40 ms more."""
     seen = []
