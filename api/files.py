@@ -96,7 +96,8 @@ def addresses(settings: Settings, storage: Storage) -> list[str]:
     found = [settings.files_root]
     if settings.files == "redirect":
         with contextlib.suppress(StorageError):
-            found += filter(None, [storage.url("any/file")])
+            if signed := storage.url("any/file"):
+                found.append(signed)
     return found
 
 

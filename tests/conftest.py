@@ -58,11 +58,8 @@ class Published:
 def pytest_collection_modifyitems(items):
     """The longest file and one that makes the samples; meanwhile those that need none; then the others."""
     files = dict.fromkeys(item.path for item in items)
-    sampled = [
-        path
-        for path in files
-        if any({"demo", "published"} & set(item.fixturenames) for item in items if item.path == path)
-    ]
+    with_samples = {item.path for item in items if {"demo", "published"} & set(item.fixturenames)}
+    sampled = [path for path in files if path in with_samples]
     first = [path for path in files if path.name == "test_docs.py"] + sampled[:1]
     order = [*first, *(path for path in files if path not in sampled), *sampled]
     items.sort(key=lambda item: order.index(item.path))
