@@ -7,8 +7,10 @@ import contextlib
 import signal
 import socket
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MANNERS = 1.0
 """Seconds for which those who have connected but not asked yet are waited for."""
@@ -22,6 +24,7 @@ def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
         log_level="warning",
         access_log=False,  # ours, with the request's id, is in api.middleware
         server_header=False,
+        http=Protocol,
         ws="none",  # we have no WebSockets, and what is installed for them raises on a Host that is not ASCII
         timeout_graceful_shutdown=patience,
     )
@@ -49,6 +52,20 @@ class Server(uvicorn.Server):
         await asyncio.sleep(0.05)  # those who were let in just now come into the list
         while any(getattr(connection, "cycle", None) is None for connection in self.server_state.connections):
             await asyncio.sleep(0.05)
+
+
+class Protocol(H11Protocol):
+    """uvicorn's HTTP/1.1, but one answer a request: what comes after its head may turn out to be no HTTP any more."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Say so, where nothing else has been answered yet, and hang up; who is still answering is told of it."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
 
 async def _turn() -> None:

@@ -18,6 +18,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from catalog.access import PUBLIC
+from catalog.search import Search
 from kartotek import logs
 from kartotek.cli.serve import listen
 from kartotek.grids import tile_matrix_sets
@@ -217,6 +219,39 @@ def test_a_request_for_a_websocket_is_answered_as_any(serving, demo):
             )
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
         assert "Traceback" not in server.stop()
+
+
+CHUNKED = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+
+
+def test_a_body_that_stops_being_http_is_one_answer_and_no_failure(serving, demo):
+    """Before the answer, while it is on its way, and after it."""
+    [item] = demo.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=1)).items
+    large = max(demo.local.root.glob(f"*/{orjson.loads(item)['id']}/B08.*")).relative_to(demo.local.root)
+    with serving(demo.settings) as server:
+
+        @contextlib.contextmanager
+        def asked(request):
+            with socket.socket() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.settimeout(30)
+                connection.connect(server.place)
+                connection.sendall(request)
+                yield connection
+
+        with asked(b"POST /search HTTP/1.1\r\nContent-Length: 1" + b"0" * 9 + b"\r\n" + CHUNKED + b"no chunk\r\n") as connection:
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+            assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
+        for path, status in ((f"files/{large}", b"200"), ("livez", b"200")):
+            with asked(f"GET /{path} HTTP/1.1\r\n".encode() + CHUNKED) as connection:
+                answer = connection.recv(300)
+                assert answer.startswith(b"HTTP/1.1 " + status)
+                connection.sendall(b"no chunk\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    answer += b"".join(iter(lambda: connection.recv(65_536), b""))
+                assert answer.count(b"HTTP/1.1") == 1
+        log = server.stop()
+    assert "Traceback" not in log and log.count("Invalid HTTP request") == 3
 
 
 def test_answers_do_not_wait_for_acknowledgements():
