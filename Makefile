@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # wait for servers, disks and browsers half of their time.
 WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-annotate --custom-compile-command "make lock" --upgrade
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-clients test-full check docs picture lock clean
 
@@ -41,32 +44,25 @@ docs: $(VENV)/.documented  ## the documentation as a site, in site/
 picture: $(VENV)/.tested browser  ## the README's picture, by Chromium
 	KARTOTEK_TEST_PICTURE=docs/images/page.png $(BIN)/python -m pytest -q tests/api/test_viewer.py -k picture
 
-lock:  ## pin all dependencies again, by hash (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --no-annotate --custom-compile-command "make lock" --upgrade --group build pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --no-annotate --custom-compile-command "make lock" --upgrade --group build --group dev --group docs \
-	    --extra analysis -c requirements.txt pyproject.toml -o requirements-dev.txt
+lock: $(VENV)/.tested  ## pin all dependencies again, by hash
+	echo uv | $(COMPILE) - -o requirements-uv.txt
+	$(COMPILE) --group build pyproject.toml -o requirements.txt
+	$(COMPILE) --group build --group dev --group docs --extra analysis -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) site api/viewer/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-
-# pip checks every hash; the package itself is built with what has just been installed, so that nothing is unpinned.
-define install
-	$(BIN)/python -m pip install -q --require-hashes -r $(1)
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
-	touch $@
-endef
 
 $(VENV)/bin/python:
 	@sh tools/bootstrap.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(call install,requirements.txt)
+$(VENV)/.installed: requirements.txt requirements-uv.txt pyproject.toml | $(VENV)/bin/python
+	@sh tools/install.sh $(VENV) $<
+	@touch $@
 
-$(VENV)/.tested: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
-	$(call install,requirements-dev.txt)
+$(VENV)/.tested: requirements-dev.txt requirements-uv.txt pyproject.toml | $(VENV)/bin/python
+	@sh tools/install.sh $(VENV) $<
+	@touch $@
 
 $(VENV)/.documented: $(VENV)/.tested
 	touch $@
