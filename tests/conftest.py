@@ -1,6 +1,7 @@
 """What all tests share: the sample products, published once, and servers on them; an empty catalog; small items."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -122,21 +123,39 @@ def _command(*words: object) -> str:
     return said.output
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory) -> Iterator[Published]:
+def once(tmp_path_factory) -> Once:
+    """Gives a folder by a name; the first of the tests' processes that asks for it fills it, and nobody changes it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        made = shared / name
+        with FileLock(f"{made}.lock"):
+            if not (done := Path(f"{made}.done")).exists():
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
+                fill(made)
+                done.touch()
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(once, tmp_path_factory) -> Iterator[Published]:
     """The standard samples, made, converted and published by `kartotek demo`, once for all tests."""
-    folder = Path(os.environ.get("KARTOTEK_TEST_DEMO") or tmp_path_factory.mktemp("demo"))
-    if "PYTEST_XDIST_WORKER" in os.environ and not list(folder.iterdir()):
-        # Made by the process that comes first; each has a copy, since some tests write to it.
-        first = tmp_path_factory.getbasetemp().parent / "demo"
-        with FileLock(f"{first}.lock"):
-            if not (first / "said").exists():
-                made = _command("demo", "--no-serve", first)
-                (first / "said").write_text(made)
-        shutil.copytree(first, folder, dirs_exist_ok=True)
-        said = (folder / "said").read_text()
+    if given := os.environ.get("KARTOTEK_TEST_DEMO"):
+        folder, said = Path(given), _command("demo", "--no-serve", given)
     else:
-        said = _command("demo", "--no-serve", folder)
+        first = once("demo", lambda made: (made / "said").write_text(_command("demo", "--no-serve", made)))
+        # Each process has a copy, since some tests write to it.
+        folder = tmp_path_factory.mktemp("demo") / "copy"
+        shutil.copytree(first, folder)
+        said = (folder / "said").read_text()
     settings = Settings(
         database=f"sqlite:///{folder / 'kartotek.db'}", storage=str(folder / "store"), url="http://catalog.test"
     )
@@ -174,15 +193,17 @@ def demo_on_postgis(demo, make_database, s3_server) -> Iterator[Published]:
 
 
 @pytest.fixture(scope="session")
-def small_products(tmp_path_factory) -> Path:
+def small_products(once) -> Path:
     """The standard samples of 2 km, for what has to convert many; a swath's edge is as it was."""
     from dataclasses import replace
 
     from converters import samples
 
-    folder = tmp_path_factory.mktemp("small")
-    for scene in samples.scenes():
-        samples.write(scene if scene.swath else replace(scene, pixels=192), folder)
+    def fill(folder: Path) -> None:
+        for scene in samples.scenes():
+            samples.write(scene if scene.swath else replace(scene, pixels=192), folder)
+
+    folder: Path = once("small", fill)
     return folder
 
 
@@ -357,16 +378,36 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
 
 @pytest.fixture(scope="session")
 def make_database(request, tmp_path_factory) -> Callable[[str], str]:
-    """Gives the URL of a new empty database of a kind; adding a kind is adding it here."""
+    """Gives the URL of a new empty database of a kind, or a copy of another of it, to which nobody is connected.
 
-    def make(kind: str) -> str:
+    Adding a kind is adding it here.
+    """
+
+    def make(kind: str, template: str | None = None) -> str:
         if kind == "sqlite":
-            return f"sqlite:///{tmp_path_factory.mktemp('database') / 'catalog.db'}"
+            path = tmp_path_factory.mktemp("database") / "catalog.db"
+            if template:
+                shutil.copy(template.removeprefix("sqlite:///"), path)
+            return f"sqlite:///{path}"
         url, name = request.getfixturevalue("postgis"), f"test_{uuid.uuid4().hex[:16]}"
-        _on_server(url, f"CREATE DATABASE {name} TEMPLATE template_kartotek")
+        _on_server(url, f"CREATE DATABASE {name} TEMPLATE {(template or 'template_kartotek').rpartition('/')[2]}")
         return f"{url}/{name}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def migrated(make_database) -> Callable[[str], str]:
+    """Gives the URL of a database of a kind that has its tables, to be copied and not to be used."""
+
+    @functools.cache
+    def made(kind: str) -> str:
+        url = make_database(kind)
+        with contextlib.closing(Catalog(url)) as catalog:
+            catalog.migrate()
+        return url
+
+    return made
 
 
 def _on_server(url: str, statement: str) -> None:
@@ -379,17 +420,23 @@ def _on_server(url: str, statement: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgis"])
-def new_database(request, make_database) -> Iterator[Callable[[], str]]:
-    """Gives the URLs of new empty databases, of each kind."""
+def database_kind(request) -> str:
+    """Each kind of database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def new_database(database_kind, make_database) -> Iterator[Callable[[], str]]:
+    """Gives the URLs of new databases of each kind: empty, or copies of another."""
     made: list[str] = []
 
-    def make() -> str:
-        made.append(make_database(request.param))
+    def make(template: str | None = None) -> str:
+        made.append(make_database(database_kind, template))
         return made[-1]
 
     yield make
     for url in made:
-        if request.param == "postgis":
+        if database_kind == "postgis":
             _on_server(url, f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
 
@@ -409,10 +456,9 @@ def break_database() -> Callable[[Catalog], None]:
 
 
 @pytest.fixture
-def catalog(new_database) -> Iterator[Catalog]:
+def catalog(new_database, database_kind, migrated) -> Iterator[Catalog]:
     """An empty catalog, on each database."""
-    made = Catalog(new_database())
-    made.migrate()
+    made = Catalog(new_database(migrated(database_kind)))
     yield made
     made.close()
 

@@ -239,7 +239,9 @@ def test_a_body_that_stops_being_http_is_one_answer_and_no_failure(serving, demo
                 connection.sendall(request)
                 yield connection
 
-        with asked(b"POST /search HTTP/1.1\r\nContent-Length: 1" + b"0" * 9 + b"\r\n" + CHUNKED + b"no chunk\r\n") as connection:
+        with asked(
+            b"POST /search HTTP/1.1\r\nContent-Length: 1" + b"0" * 9 + b"\r\n" + CHUNKED + b"no chunk\r\n"
+        ) as connection:
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
             assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
         for path, status in ((f"files/{large}", b"200"), ("livez", b"200")):

@@ -1,4 +1,7 @@
 import dataclasses
+import functools
+import hashlib
+import pickle
 from pathlib import Path
 
 import pytest
@@ -32,34 +35,36 @@ def scenes():
     return dict(zip(NAMES, small, strict=True))
 
 
+def named(kind, *values):
+    """A name for what is made of these values: two scenes may differ in what their own names don't tell."""
+    return f"{kind}-{hashlib.sha256(repr(values).encode()).hexdigest()[:16]}"
+
+
 @pytest.fixture(scope="session")
-def sample(scenes, tmp_path_factory):
+def sample(scenes, once):
     """Gives the path of a sample product, by its name in the set or by a scene; each is written once."""
-    folder = tmp_path_factory.mktemp("samples")
-    made = {}
 
     def path_of(wanted):
         scene = scenes[wanted] if isinstance(wanted, str) else wanted
-        if scene not in made:
-            # A folder of its own: two scenes may differ in what their names don't tell.
-            made[scene] = samples.write(scene, folder / str(len(made)))
-        return made[scene]
+        [path] = once(named("sample", scene), lambda folder: samples.write(scene, folder)).iterdir()
+        return path
 
     return path_of
 
 
 @pytest.fixture(scope="session")
-def conversion(sample, tmp_path_factory):
+def conversion(sample, once):
     """Gives what a sample product becomes; each is converted once for each recipe."""
-    made = {}
 
-    def converted(wanted, **recipe):
-        path, chosen = sample(wanted), Recipe(**recipe)
-        if (path, chosen) not in made:
-            made[path, chosen] = convert(read(path), tmp_path_factory.mktemp("converted"), chosen)
-        return made[path, chosen]
+    @functools.cache
+    def converted(path, recipe):
+        def fill(folder):
+            (folder / "files").mkdir()
+            (folder / "converted").write_bytes(pickle.dumps(convert(read(path), folder / "files", recipe)))
 
-    return converted
+        return pickle.loads((once(named("conversion", path, recipe), fill) / "converted").read_bytes())
+
+    return lambda wanted, **recipe: converted(sample(wanted), Recipe(**recipe))
 
 
 @pytest.fixture(scope="session")

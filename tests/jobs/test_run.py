@@ -11,6 +11,7 @@ from catalog.search import Search
 from converters.convert import Recipe
 from jobs.publish import Published
 from jobs.run import Failed, run
+from jobs.worker import warm_up
 from kartotek.errors import (
     BrokenProduct,
     HostileProduct,
@@ -101,6 +102,7 @@ def kept(catalog):
 
 
 def test_broken_products_are_set_aside_by_name_and_the_others_published(broken, good, catalog, tmp_path, monkeypatch):
+    warm_up()  # its socket lies in the temporary folder as long as we run
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     storage = FolderStorage(tmp_path / "store")
