@@ -5,7 +5,8 @@ FROM python:3.11-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/kartotek
 WORKDIR /src
-# As `make` does it, but by pip, which is there: every dependency checked by its hash, then the package alone, built with what has been installed.
+# As `make` does it, but by pip, which is there: every dependency checked by its hash, then the package alone, built
+# with what has been installed.
 COPY requirements.txt ./
 RUN /opt/kartotek/bin/python -m pip install --require-hashes -r requirements.txt
 COPY pyproject.toml hatch_build.py README.md LICENSE ./

@@ -239,19 +239,19 @@ def test_a_body_that_stops_being_http_is_one_answer_and_no_failure(serving, demo
                 connection.sendall(request)
                 yield connection
 
-        with asked(
-            b"POST /search HTTP/1.1\r\nContent-Length: 1" + b"0" * 9 + b"\r\n" + CHUNKED + b"no chunk\r\n"
-        ) as connection:
+        refused = b"POST /search HTTP/1.1\r\nContent-Length: 1000000000\r\n"
+        with asked(refused + CHUNKED + b"no chunk\r\n") as connection:
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
             assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1") == 1
-        for path, status in ((f"files/{large}", b"200"), ("livez", b"200")):
+        for path in (f"files/{large}", "livez"):
             with asked(f"GET /{path} HTTP/1.1\r\n".encode() + CHUNKED) as connection:
                 answer = connection.recv(300)
-                assert answer.startswith(b"HTTP/1.1 " + status)
+                assert answer.startswith(b"HTTP/1.1 200 ")
                 connection.sendall(b"no chunk\r\n")
                 with contextlib.suppress(ConnectionResetError):
                     answer += b"".join(iter(lambda: connection.recv(65_536), b""))
-                assert answer.count(b"HTTP/1.1") == 1
+                # Of the file only what was under way came.
+                assert answer.count(b"HTTP/1.1") == 1 and len(answer) < (demo.local.root / large).stat().st_size
         log = server.stop()
     assert "Traceback" not in log and log.count("Invalid HTTP request") == 3
 
