@@ -377,37 +377,29 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def make_database(request, tmp_path_factory) -> Callable[[str], str]:
-    """Gives the URL of a new empty database of a kind, or a copy of another of it, to which nobody is connected.
+def make_database(request, tmp_path_factory) -> Callable[..., str]:
+    """Gives the URL of a new database of a kind: empty, or `migrated`; adding a kind is adding it here."""
 
-    Adding a kind is adding it here.
-    """
-
-    def make(kind: str, template: str | None = None) -> str:
+    def make(kind: str, *, migrated: bool = False) -> str:
         if kind == "sqlite":
             path = tmp_path_factory.mktemp("database") / "catalog.db"
-            if template:
-                shutil.copy(template.removeprefix("sqlite:///"), path)
+            if migrated:
+                shutil.copy(template(kind).removeprefix("sqlite:///"), path)
             return f"sqlite:///{path}"
         url, name = request.getfixturevalue("postgis"), f"test_{uuid.uuid4().hex[:16]}"
-        _on_server(url, f"CREATE DATABASE {name} TEMPLATE {(template or 'template_kartotek').rpartition('/')[2]}")
+        copied = template(kind).rpartition("/")[2] if migrated else "template_kartotek"
+        _on_server(url, f"CREATE DATABASE {name} TEMPLATE {copied}")
         return f"{url}/{name}"
 
-    return make
-
-
-@pytest.fixture(scope="session")
-def migrated(make_database) -> Callable[[str], str]:
-    """Gives the URL of a database of a kind that has its tables, to be copied and not to be used."""
-
     @functools.cache
-    def made(kind: str) -> str:
-        url = make_database(kind)
+    def template(kind: str) -> str:
+        """One that has its tables, to be copied, which is quicker than making them; nobody stays connected to it."""
+        url = make(kind)
         with contextlib.closing(Catalog(url)) as catalog:
             catalog.migrate()
         return url
 
-    return made
+    return make
 
 
 def _on_server(url: str, statement: str) -> None:
@@ -420,23 +412,17 @@ def _on_server(url: str, statement: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgis"])
-def database_kind(request) -> str:
-    """Each kind of database."""
-    return str(request.param)
-
-
-@pytest.fixture
-def new_database(database_kind, make_database) -> Iterator[Callable[[], str]]:
-    """Gives the URLs of new databases of each kind: empty, or copies of another."""
+def new_database(request, make_database) -> Iterator[Callable[..., str]]:
+    """Gives the URLs of new databases of each kind: empty, or `migrated`."""
     made: list[str] = []
 
-    def make(template: str | None = None) -> str:
-        made.append(make_database(database_kind, template))
+    def make(*, migrated: bool = False) -> str:
+        made.append(make_database(request.param, migrated=migrated))
         return made[-1]
 
     yield make
     for url in made:
-        if database_kind == "postgis":
+        if request.param == "postgis":
             _on_server(url, f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
 
@@ -456,9 +442,9 @@ def break_database() -> Callable[[Catalog], None]:
 
 
 @pytest.fixture
-def catalog(new_database, database_kind, migrated) -> Iterator[Catalog]:
+def catalog(new_database) -> Iterator[Catalog]:
     """An empty catalog, on each database."""
-    made = Catalog(new_database(migrated(database_kind)))
+    made = Catalog(new_database(migrated=True))
     yield made
     made.close()
 
