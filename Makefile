@@ -46,8 +46,9 @@ picture: $(VENV)/.tested browser  ## the README's picture, by Chromium
 
 lock: $(VENV)/.tested  ## pin all dependencies again, by hash
 	echo uv | $(COMPILE) - -o requirements-uv.txt
-	$(COMPILE) --group build pyproject.toml -o requirements.txt
-	$(COMPILE) --group build --group dev --group docs --extra analysis -c requirements.txt pyproject.toml -o requirements-dev.txt
+	# All of it first: what is run must also fit what tests bring.
+	$(COMPILE) --group build --group dev --group docs --extra analysis pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --group build -c requirements-dev.txt pyproject.toml -o requirements.txt
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) site api/viewer/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
