@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import resources
 from typing import Any
@@ -15,11 +14,11 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from shapely.geometry import shape
 from sqlalchemy import Connection, Select, delete, func, insert, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog import dialects, documents
 from catalog import search as searching
 from catalog.access import Reader, visible
+from catalog.connections import Connections
 from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
 from catalog.rings import ring
@@ -32,32 +31,16 @@ class Catalog:
     """STAC items in a database. Safe to share between threads; close it when done."""
 
     def __init__(self, url: str) -> None:
-        self._engine = dialects.engine(url)
+        self._connections = Connections(url)
 
     def close(self) -> None:
         """Give up the connections."""
-        self._engine.dispose()
+        self._connections.close()
 
     @property
     def place(self) -> str:
         """The database's URL, without its password."""
-        return self._engine.url.render_as_string()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A connection to read by. Raises CatalogError where the database fails."""
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise CatalogError(f"{self.place}: {str(reason).partition(chr(10))[0]}") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """A connection in a transaction: all that is written by it takes effect, or nothing. Raises as `_reading`."""
-        with self._reading() as connection, dialects.writing(connection).begin():
-            yield connection
+        return self._connections.place
 
     # Tables
 
@@ -65,7 +48,7 @@ class Catalog:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
         config, current = _alembic(), self._current()
         backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             config.attributes["connection"] = connection
             try:
                 (command.downgrade if backwards else command.upgrade)(config, revision)
@@ -77,7 +60,7 @@ class Catalog:
 
         Nothing is made: no database of that name is NotMigrated too.
         """
-        if not dialects.exists(self._engine):
+        if not dialects.exists(self._connections.engine):
             raise NotMigrated(
                 f"{self.place}: no such database; `kartotek convert` makes one, `kartotek migrate` an empty one, and "
                 "--database or KARTOTEK_DATABASE names another"
@@ -98,7 +81,7 @@ class Catalog:
 
     def _current(self) -> str | None:
         """The revision of the tables; None where there are none. Raises CatalogError where nothing answers."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     # Reads
@@ -106,7 +89,7 @@ class Catalog:
     def collections(self, reader: Reader) -> list[bytes]:
         """The collections' JSON, ordered by id."""
         wanted = select(collections.c.content).where(visible(reader, collections.c.id)).order_by(collections.c.id)
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return list(connection.scalars(wanted))
 
     def collection(self, reader: Reader, name: str) -> bytes:
@@ -131,13 +114,13 @@ class Catalog:
         """What a query for one row finds; nothing for names with a zero, which no id has and PostgreSQL refuses."""
         if any("\0" in name for name in names):
             return None
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             found: bytes | None = connection.scalar(wanted)
         return found
 
     def search(self, reader: Reader, search: Search) -> Page:
         """A page of items, newest first."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return searching.page(connection, reader, search)
 
     def counts(self, reader: Reader) -> dict[str, int]:
@@ -149,7 +132,7 @@ class Catalog:
             .group_by(collections.c.id)
             .order_by(collections.c.id)
         )
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted)}
 
     def squares(self, reader: Reader, collection: str, name: str) -> list[Mapping[str, Any]]:
@@ -161,7 +144,7 @@ class Catalog:
             .where(items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection))
             .order_by(squares.c.north.desc(), squares.c.east)
         )
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return [dict(row._mapping) for row in connection.execute(wanted)]
 
     # Writes
@@ -177,7 +160,7 @@ class Catalog:
             raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
         row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             _enter(connection, kind, keep=["private"])
             before = connection.scalar(
                 select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
@@ -205,12 +188,12 @@ class Catalog:
         """
         row = _collection_row(content, private=bool(private))
         kept = ["private"] if private is None else []
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             _enter(connection, row, keep=kept)
 
     def delete_item(self, collection: str, name: str) -> None:
         """Take an item out of the catalog; its files stay. Raises NotFound."""
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             pk = connection.scalar(select(items.c.pk).where(items.c.collection == collection, items.c.id == name))
             if pk is None:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")

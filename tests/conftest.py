@@ -432,7 +432,7 @@ def break_database() -> Callable[[Catalog], None]:
 
     def do(catalog: Catalog) -> None:
         catalog.close()
-        kind, name = catalog._engine.dialect.name, catalog._engine.url.database
+        kind, name = catalog._connections.engine.dialect.name, catalog._connections.engine.url.database
         if kind == "sqlite":
             Path(name).write_bytes(b"no database any more " * 100)
         else:

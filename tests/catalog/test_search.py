@@ -219,7 +219,7 @@ def test_equal_searches_at_once_do_no_harm(catalog, make_item, make_collection):
     for number in range(40):
         place = shapely.box(16 + number * 0.03, 59.3, 16.5 + number * 0.03, 60.5)
         catalog.publish(make_item(f"item-{number}", footprint=place), collection=make_collection())
-    command = [sys.executable, "-c", SAME_SHAPE, catalog._engine.url.render_as_string()]
+    command = [sys.executable, "-c", SAME_SHAPE, catalog.place]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 

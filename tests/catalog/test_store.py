@@ -34,7 +34,7 @@ def found(catalog, **asked):
 
 
 def url(catalog):
-    return catalog._engine.url.render_as_string()
+    return catalog.place
 
 
 def rows(connection, table):
@@ -43,7 +43,7 @@ def rows(connection, table):
 
 def places(catalog):
     """The table that is the index of places, on SQLite."""
-    return ["items_place"] if catalog._engine.dialect.name == "sqlite" else []
+    return ["items_place"] if catalog._connections.engine.dialect.name == "sqlite" else []
 
 
 def test_an_item_comes_out_byte_for_byte_as_it_went_in(catalog, make_item, make_collection):
@@ -72,7 +72,7 @@ def test_publishing_again_takes_the_place_of_the_earlier_item_and_its_squares(ca
 
 def test_a_name_with_a_zero_in_it_is_not_there_and_can_not_come_in(catalog, make_item, make_collection):
     statements = []
-    event.listen(catalog._engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    event.listen(catalog._connections.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     for ask in (
         lambda: catalog.collection(OPERATOR, "gene\0rated"),
         lambda: catalog.item(OPERATOR, "generated", "\0"),
@@ -135,7 +135,7 @@ def test_an_error_in_the_middle_of_a_replacement_leaves_what_was_there(catalog, 
 
 def test_rows_hang_together_by_foreign_keys(catalog, make_item, make_collection):
     catalog.publish(make_item(), collection=make_collection(), counted=[square(0)])
-    with catalog._engine.connect() as connection:
+    with catalog._connections.engine.connect() as connection:
         with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
             connection.execute(models.items.update().values(collection="no such"))
         connection.rollback()
@@ -167,7 +167,7 @@ def test_publishing_refreshes_a_collection_and_writes_nothing_where_it_is_the_sa
     catalog.publish(make_item("another"), collection=kind)
     assert catalog.collection(PUBLIC, "generated") == kind
     said = []
-    event.listen(catalog._engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    event.listen(catalog._connections.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
     catalog.publish(make_item("a third"), collection=kind)
     catalog.put_collection(kind)
     assert any("INSERT INTO items" in statement for statement in said)
@@ -408,10 +408,10 @@ def test_a_database_that_fails_in_use_is_told_in_a_line(catalog, make_item, make
 def test_more_readers_than_connections_is_told_in_a_line(tmp_path):
     made = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
     made.migrate()
-    made._engine.pool._timeout = 0.1
+    made._connections.engine.pool._timeout = 0.1
     with ExitStack() as stack:
         for _ in range(dialects.POOL["pool_size"] + dialects.POOL["max_overflow"]):
-            stack.enter_context(made._engine.connect())
+            stack.enter_context(made._connections.engine.connect())
         with pytest.raises(CatalogError, match="QueuePool"):
             made.counts(PUBLIC)
     made.close()
