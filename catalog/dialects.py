@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    cast,
     column,
     create_engine,
     delete,
@@ -38,6 +39,7 @@ from sqlalchemy import (
     select,
     table,
     text,
+    type_coerce,
     union,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,7 +51,10 @@ from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 from kartotek.errors import BadSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_JULIAN_1970 = 2440587.5
 MICROSECOND = timedelta(microseconds=1)
+
+Seconds = float | ColumnElement[float]
 
 POOL = {"pool_size": 10, "max_overflow": 30, "pool_timeout": 1}
 """As many connections as the server has threads; whoever finds none for a second is told to come again."""
@@ -131,6 +136,10 @@ class Database(Protocol):
         """INSERT that knows ON CONFLICT."""
         ...
 
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """The database's own time, so many seconds ahead."""
+        ...
+
     def prepare(self, connection: Connection) -> None:
         """What must be there before the first table, and for migrations: time, and nobody else at it."""
         ...
@@ -188,6 +197,12 @@ class SQLite:
     def insert(self, table: Table) -> Any:
         """SQLite's INSERT."""
         return sqlite.insert(table)
+
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """To the millisecond: SQLite knows no finer time."""
+        days = func.julianday("now") - _JULIAN_1970
+        microseconds = func.round(days * 86_400_000) * 1_000 + ahead * 1_000_000
+        return type_coerce(cast(microseconds, BigInteger), Instant)
 
     def prepare(self, connection: Connection) -> None:
         """Nothing."""
@@ -273,6 +288,10 @@ class PostGIS:
     def insert(self, table: Table) -> Any:
         """PostgreSQL's INSERT."""
         return postgresql.insert(table)
+
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """The clock's, not that of the transaction's beginning."""
+        return type_coerce(func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, ahead), Instant)
 
     def prepare(self, connection: Connection) -> None:
         """The extensions, which a database's owner may have to make beforehand; one migration at a time, unlimited."""

@@ -1,4 +1,4 @@
-"""The tables: collections, items, the outlines of those that are cut, and the counts of their index squares.
+"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -91,3 +91,35 @@ squares = Table(
     Index("ix_squares_place", "east", "north"),
 )
 """Counts per 5 km square of an item; `east` and `north` are metres in EPSG:3006."""
+
+products = Table(
+    "products",
+    metadata,
+    Column("pk", _Key, primary_key=True, autoincrement=True),
+    Column("place", Name, nullable=False),
+    Column("sensed", Instant),
+    Column("state", Name, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("owner", Text),
+    Column("leased_until", Instant),
+    Column("not_before", Instant),
+    Column("started", Instant),
+    Column("finished", Instant),
+    Column("collection", Name),
+    Column("item", Name),
+    Column("cause", Text),
+    Column("error", Text),
+    Column("log", Text),
+    Column("timings", JSON),
+    Column("bytes_read", BigInteger),
+    Column("bytes_written", BigInteger),
+    Column("recipe", Text),
+    Column("checksum", Text),
+    UniqueConstraint("place"),
+)
+"""The ledger (`catalog.ledger`)."""
+
+Index("ix_products_next", products.c.state, products.c.attempts, products.c.pk)
+Index("ix_products_sensed", products.c.state, products.c.attempts, products.c.sensed)

@@ -15,10 +15,11 @@ from alembic.util.exc import CommandError
 from shapely.geometry import shape
 from sqlalchemy import Connection, Select, delete, func, insert, select
 
-from catalog import dialects, documents
+from catalog import dialects, documents, ledger
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
+from catalog.ledger import Lease, Ledger, Work
 from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
 from catalog.rings import ring
@@ -36,6 +37,11 @@ class Catalog:
     def close(self) -> None:
         """Give up the connections."""
         self._connections.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of products, in the same database."""
+        return Ledger(self._connections)
 
     @property
     def place(self) -> str:
@@ -149,11 +155,20 @@ class Catalog:
 
     # Writes
 
-    def publish(self, content: bytes, *, collection: bytes, counted: Sequence[Square] = ()) -> bool:
+    def publish(
+        self,
+        content: bytes,
+        *,
+        collection: bytes,
+        counted: Sequence[Square] = (),
+        done: tuple[Lease, Work] | None = None,
+    ) -> bool:
         """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
 
-        The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. Raises BadRequest
-        where the item is not as `documents.stored` gives it: the same bytes lie beside its files.
+        The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. What was leased
+        from the ledger is noted there as done in the same transaction. Raises BadRequest where the item is not as
+        `documents.stored` gives it, since the same bytes lie beside its files, and LostLease where another has the
+        product now; nothing has changed then.
         """
         document = documents.parsed(content)
         if documents.stored(document) != content:
@@ -161,6 +176,9 @@ class Catalog:
         row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
         with self._connections.writing() as connection:
+            if done is not None:
+                lease, work = done
+                ledger.finish(connection, lease, collection=row["collection"], item=row["id"], work=work)
             _enter(connection, kind, keep=["private"])
             before = connection.scalar(
                 select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])

@@ -14,6 +14,7 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
+├── LostLease               a product that a worker has in hand is another's now
 ├── NotFound                no such collection, item, file or tile, for this reader
 ├── BadRequest              a search or a parameter that can't be answered as it stands
 └── BadSettings             a setting that can't work
@@ -85,6 +86,10 @@ class CatalogError(KartotekError):
 
 class NotMigrated(CatalogError):
     """A database whose tables are missing or of another version."""
+
+
+class LostLease(KartotekError):
+    """A product whose lease ran out while a worker had it in hand; what it made of it is not published."""
 
 
 class NotFound(KartotekError):

@@ -1,0 +1,303 @@
+"""The ledger: which products are to be converted, who has one in hand, and what came of each.
+
+A row a product. Who works at one holds a lease by the database's clock, with a fence: a number that grows with each
+lease. What a worker writes takes effect only where the fence is still its own, so that one that was thought dead and
+comes back changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from catalog import dialects
+from catalog.connections import Connections
+from catalog.models import products
+from kartotek.errors import LostLease
+
+BATCH = 500
+"""Products that are entered at a time."""
+
+
+class State(StrEnum):
+    """Where a product stands."""
+
+    WAITING = "waiting"
+    """To be converted, at the earliest at `not_before`."""
+    RUNNING = "running"
+    """Leased to a worker."""
+    DONE = "done"
+    """Published."""
+    QUARANTINED = "quarantined"
+    """Set aside: it can't be converted, or somebody said so. `retry` makes it wait again."""
+
+
+class Order(StrEnum):
+    """Which of the products that wait comes first; those that have been tried least before all others."""
+
+    ADDED = "added"
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A product where it lies."""
+
+    place: str
+    """Absolute path, or s3://BUCKET/KEY: what the ledger knows it by."""
+    sensed: datetime | None = None
+    """UTC, where its name tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A product in the hands of one worker."""
+
+    pk: int
+    place: str
+    attempt: int
+    """1 at first."""
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a conversion took and gave; kept with the product."""
+
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Stage → seconds."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    recipe: str = ""
+    checksum: str = ""
+    """SHA-256 of what was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a product was not converted when it was last tried."""
+
+    place: str
+    state: State
+    attempts: int
+    cause: str
+    """The error's class."""
+    error: str
+    """What it said."""
+    log: str
+    """The end of what was logged meanwhile."""
+    at: datetime | None
+
+
+class Ledger:
+    """The ledger in the catalog's database. Safe to share between threads."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._database = dialects.DATABASES[connections.engine.dialect.name]
+
+    # What is to be done
+
+    def add(self, sources: Iterable[Source]) -> int:
+        """Enter products that are to be converted; how many of them were not there yet. The others stay as they are."""
+        added, left = 0, iter(sources)
+        while some := list(islice(left, BATCH)):
+            new = {"state": State.WAITING, "attempts": 0, "failures": 0, "fence": 0}
+            rows = [{"place": one.place, "sensed": one.sensed, **new} for one in some]
+            with self._connections.writing() as connection:
+                statement = self._database.insert(products).on_conflict_do_nothing(index_elements=["place"])
+                added += len(connection.scalars(statement.returning(products.c.pk), rows).all())
+        return added
+
+    def retry(self, *, causes: Sequence[str] = (), places: Sequence[str] = ()) -> int:
+        """Let products that are set aside wait again, as if never tried; of these causes or places, or all."""
+        wanted = [products.c.state == State.QUARANTINED]
+        if causes:
+            wanted.append(products.c.cause.in_(causes))
+        if places:
+            wanted.append(products.c.place.in_(places))
+        change = update(products).where(*wanted)
+        return self._changed(change.values(state=State.WAITING, attempts=0, failures=0, not_before=None))
+
+    def quarantine(self, places: Sequence[str], reason: str) -> int:
+        """Set products aside that are neither published nor set aside; a worker that has one in hand loses it."""
+        change = update(products).where(
+            products.c.place.in_(places), products.c.state.in_([State.WAITING, State.RUNNING])
+        )
+        given: dict[str, Any] = {"cause": "Quarantined", "error": reason, "log": "", "finished": self._now()}
+        return self._changed(change.values(state=State.QUARANTINED, fence=products.c.fence + 1, **_NOBODY, **given))
+
+    # Work
+
+    def claim(self, owner: str, *, seconds: float, order: Order = Order.ADDED) -> Lease | None:
+        """Lease the next product that waits; None where none does just now."""
+        claiming = _claiming(self._connections.engine.dialect.name, order)
+        with self._connections.writing() as connection:
+            row = connection.execute(claiming, {"by": owner, "seconds": seconds}).first()
+        return None if row is None else Lease(pk=row.pk, place=row.place, attempt=row.attempts, fence=row.fence)
+
+    def renew(self, owner: str, *, seconds: float) -> int:
+        """Prolong all leases of an owner; how many there are."""
+        change = update(products).where(products.c.state == State.RUNNING, products.c.owner == owner)
+        return self._changed(change.values(leased_until=self._now(seconds)))
+
+    def expire(self) -> int:
+        """Let products wait again whose lease has run out; how many."""
+        change = update(products).where(products.c.state == State.RUNNING, products.c.leased_until < self._now())
+        return self._changed(change.values(state=State.WAITING, **_NOBODY))
+
+    def release(self, owners: Sequence[str]) -> int:
+        """Let products wait again that owners have who are known to be gone; how many."""
+        change = update(products).where(products.c.state == State.RUNNING, products.c.owner.in_(owners))
+        return self._changed(change.values(state=State.WAITING, **_NOBODY))
+
+    def give_back(self, lease: Lease) -> None:
+        """Let a product wait as if it had not been tried. Nothing where the lease is lost."""
+        change = _held(lease).values(state=State.WAITING, attempts=products.c.attempts - 1, **_NOBODY)
+        self._changed(change)
+
+    def fail(self, lease: Lease, *, cause: str, error: str, log: str = "", most: int, wait: float = 0) -> State:
+        """Note that a product could not be converted; where it then stands.
+
+        It waits for `wait` seconds, or is set aside once it has failed `most` times. Raises LostLease.
+        """
+        failures = products.c.failures + 1
+        state = case((failures >= most, literal(State.QUARANTINED.value)), else_=literal(State.WAITING.value))
+        told: dict[str, Any] = {"cause": cause, "error": error, "log": log, "finished": self._now()}
+        change = _held(lease).values(state=state, failures=failures, not_before=self._now(wait), **_NOBODY, **told)
+        with self._connections.writing() as connection:
+            found = connection.scalar(change.returning(products.c.state))
+        if found is None:
+            raise _lost(lease)
+        return State(found)
+
+    def add_timing(self, lease: Lease, stage: str, seconds: float) -> None:
+        """Note what a stage took that ended after the product was done."""
+        mine = [products.c.pk == lease.pk, products.c.fence == lease.fence]
+        with self._connections.writing() as connection:
+            timings = connection.scalar(select(products.c.timings).where(*mine))
+            if timings is not None:
+                connection.execute(update(products).where(*mine).values(timings={**timings, stage: seconds}))
+
+    # What came of it
+
+    def counts(self) -> dict[State, int]:
+        """State → products; each state is there."""
+        wanted = select(products.c.state, func.count()).group_by(products.c.state)
+        with self._connections.reading() as connection:
+            found = {row[0]: row[1] for row in connection.execute(wanted)}
+        return {state: found.get(state, 0) for state in State}
+
+    def owners(self) -> dict[str, int]:
+        """Owner → products in hand."""
+        wanted = select(products.c.owner, func.count()).where(products.c.state == State.RUNNING)
+        with self._connections.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(wanted.group_by(products.c.owner))}
+
+    def failures(self, *, limit: int = 10_000) -> list[Failure]:
+        """Products that are set aside, and those that failed and wait to be tried again; the newest first."""
+        wanted: Select[Any] = (
+            select(products)
+            .where(or_(products.c.state == State.QUARANTINED, products.c.failures > 0))
+            .where(products.c.state != State.DONE)
+            .order_by(products.c.finished.desc(), products.c.pk)
+            .limit(limit)
+        )
+        with self._connections.reading() as connection:
+            return [
+                Failure(
+                    place=row.place, state=State(row.state), attempts=row.attempts, cause=row.cause or "",
+                    error=row.error or "", log=row.log or "", at=row.finished,
+                )
+                for row in connection.execute(wanted)
+            ]  # fmt: skip
+
+    def forget(self, places: Sequence[str]) -> int:
+        """Strike products from the ledger that nobody works at; what is published of them stays."""
+        return self._changed(delete(products).where(products.c.place.in_(places), products.c.state != State.RUNNING))
+
+    def _now(self, ahead: float = 0) -> ColumnElement[datetime]:
+        return self._database.now(ahead)
+
+    def _changed(self, change: Any) -> int:
+        with self._connections.writing() as connection:
+            return int(connection.execute(change).rowcount)
+
+
+_NOBODY: Mapping[str, Any] = {"owner": None, "leased_until": None}
+_ORDERS: Mapping[Order, Sequence[ColumnElement[Any]]] = {
+    Order.ADDED: (),
+    Order.NEWEST: (products.c.sensed.desc().nulls_last(),),
+    Order.OLDEST: (products.c.sensed.asc().nulls_last(),),
+}
+
+
+@lru_cache
+def _claiming(kind: str, order: Order) -> Any:
+    """Take the next product, `by` whom, for how many `seconds`; made once, since that takes longer than running it."""
+    database = dialects.DATABASES[kind]
+    ready = (
+        select(products.c.pk)
+        .where(products.c.state == State.WAITING)
+        .where(or_(products.c.not_before.is_(None), products.c.not_before <= database.now()))
+        .order_by(products.c.attempts, *_ORDERS[order], products.c.pk)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        update(products)
+        .where(products.c.pk == ready.scalar_subquery())
+        .values(
+            state=State.RUNNING,
+            owner=bindparam("by"),
+            attempts=products.c.attempts + 1,
+            fence=products.c.fence + 1,
+            started=database.now(),
+            leased_until=database.now(bindparam("seconds", type_=Float)),
+        )
+        .returning(products.c.pk, products.c.place, products.c.attempts, products.c.fence)
+    )
+
+
+def finish(connection: Connection, lease: Lease, *, collection: str, item: str, work: Work) -> None:
+    """Note in the transaction that publishes it that a product is done. Raises LostLease where it is another's."""
+    now = dialects.of(connection).now()
+    change = _held(lease).values(
+        state=State.DONE, collection=collection, item=item, finished=now, timings=dict(work.timings),
+        bytes_read=work.bytes_read, bytes_written=work.bytes_written, recipe=work.recipe, checksum=work.checksum,
+        cause=None, error=None, log=None, **_NOBODY,
+    )  # fmt: skip
+    if connection.execute(change).rowcount != 1:
+        raise _lost(lease)
+
+
+def _held(lease: Lease) -> Any:
+    """A change of the product, where the lease is still the worker's."""
+    return update(products).where(
+        products.c.pk == lease.pk, products.c.fence == lease.fence, products.c.state == State.RUNNING
+    )
+
+
+def _lost(lease: Lease) -> LostLease:
+    return LostLease(f"{lease.place}: the lease of attempt {lease.attempt} ran out, and the product is another's now")
