@@ -37,6 +37,8 @@ from kartotek.errors import LostLease
 
 BATCH = 500
 """Products that are entered at a time."""
+RECENT = 500
+"""Products by which the pace is told."""
 
 
 class State(StrEnum):
@@ -108,6 +110,39 @@ class Failure:
     log: str
     """The end of what was logged meanwhile."""
     at: datetime | None
+
+
+STAGES: Mapping[str, Sequence[str]] = {
+    "reading": ("find", "read"),
+    "processor": ("decode", "warp", "encode"),
+    "storing": ("store",),
+    "database": ("publish",),
+}
+"""What a run may be held up by → the stages that are spent on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How the products went that were done last, an hour back and `RECENT` of them at most."""
+
+    products: int
+    seconds: float
+    """From the first of them being begun to the last being done."""
+    stages: Mapping[str, float]
+    """Stage → seconds of a product, on average."""
+    bytes_read: int
+    bytes_written: int
+
+    @property
+    def per_hour(self) -> float:
+        """Products."""
+        return 3600 * self.products / self.seconds if self.seconds else 0.0
+
+    @property
+    def bottleneck(self) -> str | None:
+        """What takes most of the time: reading, processor, storing or database."""
+        spent = {name: sum(self.stages.get(stage, 0) for stage in stages) for name, stages in STAGES.items()}
+        return max(spent, key=lambda name: spent[name]) if any(spent.values()) else None
 
 
 class Ledger:
@@ -209,6 +244,29 @@ class Ledger:
             found = {row[0]: row[1] for row in connection.execute(wanted)}
         return {state: found.get(state, 0) for state in State}
 
+    def pace(self) -> Pace:
+        """How fast it goes, and on what time is spent."""
+        columns = products.c
+        wanted = (
+            select(columns.started, columns.finished, columns.timings, columns.bytes_read, columns.bytes_written)
+            .where(columns.state == State.DONE, columns.finished >= self._now(-3600))
+            .order_by(columns.finished.desc())
+            .limit(RECENT)
+        )
+        with self._connections.reading() as connection:
+            rows = connection.execute(wanted).all()
+        stages: dict[str, float] = {}
+        for row in rows:
+            for stage, seconds in (row.timings or {}).items():
+                stages[stage] = stages.get(stage, 0) + seconds / len(rows)
+        return Pace(
+            products=len(rows),
+            seconds=(rows[0].finished - min(row.started for row in rows)).total_seconds() if rows else 0.0,
+            stages=stages,
+            bytes_read=sum(row.bytes_read or 0 for row in rows),
+            bytes_written=sum(row.bytes_written or 0 for row in rows),
+        )
+
     def owners(self) -> dict[str, int]:
         """Owner → products in hand."""
         wanted = select(products.c.owner, func.count()).where(products.c.state == State.RUNNING)
@@ -232,6 +290,12 @@ class Ledger:
                 )
                 for row in connection.execute(wanted)
             ]  # fmt: skip
+
+    def unknown(self, places: Sequence[str]) -> list[str]:
+        """Those of the places that the ledger has not."""
+        with self._connections.reading() as connection:
+            known = set(connection.scalars(select(products.c.place).where(products.c.place.in_(places))))
+        return [place for place in places if place not in known]
 
     def forget(self, places: Sequence[str]) -> int:
         """Strike products from the ledger that nobody works at; what is published of them stays."""

@@ -122,4 +122,5 @@ products = Table(
 """The ledger (`catalog.ledger`)."""
 
 Index("ix_products_next", products.c.state, products.c.attempts, products.c.pk)
+Index("ix_products_finished", products.c.state, products.c.finished)
 Index("ix_products_sensed", products.c.state, products.c.attempts, products.c.sensed)

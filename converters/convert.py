@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from converters import cog, items, thumbnail, warp
 from converters.extent import Extent
+from converters.fingerprint import Fingerprint
 from kartotek import footprints, grids, squares
 from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
 from kartotek.nodata import present
 from kartotek.product import CollectionType, Kind, Layer, Product, usual_render
+from kartotek.stopwatch import Stopwatch
 
 MAX_STRETCH = 12
 """Times its pixels that a layer may have after a warp."""
@@ -35,6 +37,15 @@ class Recipe:
     """Convert what is there of a product with missing or unreadable bands, and say so in the item."""
     threads: int = 2
 
+    @property
+    def text(self) -> str:
+        """What decides the bytes, in a line, for the ledger.
+
+        >>> Recipe().text
+        'crs=EPSG:3006'
+        """
+        return f"crs={self.crs}" + ("; partial" if self.allow_partial else "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
@@ -47,6 +58,10 @@ class Converted:
     squares: tuple[squares.Square, ...]
     notes: tuple[str, ...] = ()
     """What the user ought to know, such as bands left out."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Stage → seconds: `decode`, `warp`, `encode`; and what came before these."""
+    source: Fingerprint | None = None
+    """What it was made of, where somebody has read it all."""
 
 
 Progress = Callable[[str, float], None]
@@ -117,6 +132,7 @@ class _Work:
     def __init__(self, product: Product, folder: Path, recipe: Recipe, missing: list[str]) -> None:
         self.product, self.folder, self.recipe, self.missing = product, folder, recipe, missing
         self.extent = Extent()
+        self.watch = Stopwatch()
         self.written: dict[str, items.WrittenLayer] = {}
         self.at_square_size: dict[str, tuple[NDArray[Any], Grid]] = {}
         self.small: dict[str, list[thumbnail.Shown]] = {}
@@ -135,20 +151,23 @@ class _Work:
         """Read, place and write one layer, and keep of it what squares, footprint and thumbnail need."""
         threads = self.recipe.threads
         try:
-            delivered = warp.read(layer, threads=threads)
+            with self.watch.stage("decode"):
+                delivered = warp.read(layer, threads=threads)
         except BrokenProduct as error:
             if not self.recipe.allow_partial:
                 raise BrokenProduct(f"{self.product.path.name}: {error}") from error
             self.missing.append(str(error))
             return
         crs = delivered.grid.crs if self.recipe.crs == "native" else self.recipe.crs
-        placed = warp.place(delivered, layer.type, crs, threads=threads)
+        with self.watch.stage("warp"):
+            placed = warp.place(delivered, layer.type, crs, threads=threads)
         resampled, pixel = not warp.copies(delivered.grid, crs), delivered.grid.resolution
         del delivered
         depth = grids.levels(placed.grid.columns, placed.grid.rows)
-        levels = cog.pyramid(placed.pixels, layer.type, depth=depth, threads=threads)
         path = self.folder / f"{layer.name}.tif"
-        cog.write(path, levels, placed.grid, layer, threads=threads)
+        with self.watch.stage("encode"):
+            levels = cog.pyramid(placed.pixels, layer.type, depth=depth, threads=threads)
+            cog.write(path, levels, placed.grid, layer, threads=threads)
         self.written[layer.name] = items.WrittenLayer(
             layer=layer, grid=placed.grid, path=path, delivered=pixel, resampled=resampled
         )
@@ -200,6 +219,7 @@ class _Work:
             folder=self.folder,
             squares=counted,
             notes=tuple(self.missing),
+            timings=self.watch.seconds,
         )
 
     def _count(self) -> tuple[squares.Square, ...]:

@@ -7,14 +7,17 @@ then one transaction. Whoever is interrupted leaves files that nobody sees, neve
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog import documents
+from catalog.ledger import Lease, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
 from kartotek.errors import BadFile, Corrupted
 from kartotek.product import ID
+from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
 
 
@@ -31,39 +34,59 @@ class Published:
     """What the user ought to know, such as bands left out."""
 
 
-def publish(converted: Converted, storage: Storage, catalog: Catalog) -> Published:
+def publish(
+    converted: Converted, storage: Storage, catalog: Catalog, *, lease: Lease | None = None, recipe: str = ""
+) -> Published:
     """Store what conversion made, check it, and make the item visible.
 
-    Raises BadFile (a file fails its check), StorageError or Corrupted (what was read back differs); nothing is visible
-    then.
+    Of a product that is leased from the ledger it is noted there, in the transaction that makes the item visible, that
+    it is done, by which recipe, and what it took. Raises BadFile (a file fails its check), StorageError or Corrupted
+    (what was read back differs), LostLease; nothing is visible then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
-    total = 0
-    for name, path in files(converted).items():
-        if path.suffix == ".tif":
-            cog.validate(path)
-        checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
-        key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
+    total, watch = 0, Stopwatch()
+    with watch.stage("store"):
+        for name, path in files(converted).items():
+            if path.suffix == ".tif":
+                cog.validate(path)
+            checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
+            key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
+            storage.create(key, path)
+            _compare(storage, key, checksum, path.stat().st_size)
+            item.assets[name].href = MARKER + key
+            total += path.stat().st_size
+        content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
+        checksum = hashlib.sha256(content).hexdigest()
+        path = converted.folder / "item.json"
+        path.write_bytes(content)
+        key = f"{collection}/{item.id}/item.{checksum}.json"
         storage.create(key, path)
-        _compare(storage, key, checksum, path.stat().st_size)
-        item.assets[name].href = MARKER + key
-        total += path.stat().st_size
-    content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
-    checksum = hashlib.sha256(content).hexdigest()
-    path = converted.folder / "item.json"
-    path.write_bytes(content)
-    key = f"{collection}/{item.id}/item.{checksum}.json"
-    storage.create(key, path)
-    _compare(storage, key, checksum, len(content))
+        _compare(storage, key, checksum, len(content))
     kind = items.collection(converted.collection)
-    replaced = catalog.publish(
-        content,
-        collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
-        counted=converted.squares,
-    )
+    with watch.stage("publish"):
+        replaced = catalog.publish(
+            content,
+            collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
+            counted=converted.squares,
+            done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
+        )
+    if lease is not None:
+        catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
+
+
+def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:
+    """What the ledger is told."""
+    source = converted.source
+    return Work(
+        timings={**converted.timings, **timings},
+        bytes_read=source.bytes if source else 0,
+        bytes_written=written,
+        recipe=recipe,
+        checksum=source.checksum if source else "",
+    )
 
 
 def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:

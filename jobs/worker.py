@@ -16,6 +16,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -23,14 +24,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import pystac
-
 from converters import sensors
 from converters.convert import Converted, Progress, Recipe, convert
+from converters.fingerprint import fingerprint
 from kartotek import errors, memory
 from kartotek.errors import BadFile, BrokenProduct, ProductError, TooCostly
 from kartotek.settings import Settings
-from kartotek.squares import Square
+from kartotek.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,18 @@ def warm_up() -> None:
 
 
 def converted(
-    path: Path, folder: Path, recipe: Recipe, limits: Limits, *, visual: bool = False, progress: Progress | None = None
+    path: Path,
+    folder: Path,
+    recipe: Recipe,
+    limits: Limits,
+    *,
+    visual: bool = False,
+    progress: Progress | None = None,
+    logged: Callable[[str], None] | None = None,
 ) -> Converted:
     """Read the product at a path and convert it into files in a folder, in a process of its own.
+
+    `logged` is given what is logged there, line by line.
 
     Raises TooCostly where it passes a limit, BrokenProduct where its process dies of it, and what `sensors.read` and
     `convert` raise.
@@ -114,11 +123,14 @@ def converted(
                     ) from None
                 raise _dead(path, process.exitcode, limits) from None
             if kind == "done":
-                return _whole(value, folder)
+                collection, made = value
+                return _whole(collection, made, folder)
             if kind == "error":
                 raise _error(*value)
             if kind == "log":
                 _log(value)
+                if logged:
+                    logged(f"{value['levelname']} {value['name']}: {value['msg']}")
             elif progress:
                 progress(*value)
     finally:
@@ -137,11 +149,10 @@ def _kill(process: BaseProcess) -> None:
     process.kill()
 
 
-def _whole(value: tuple[pystac.Item, str, tuple[Square, ...], tuple[str, ...]], folder: Path) -> Converted:
+def _whole(collection: str, made: dict[str, Any], folder: Path) -> Converted:
     """What conversion made, with the collection that is known here too."""
-    item, name, squares, notes = value
-    [kind] = (kind for sensor in sensors.sensors() for kind in sensor.collections if kind.id == name)
-    return Converted(item=item, collection=kind, folder=folder, squares=squares, notes=notes)
+    [kind] = (kind for sensor in sensors.sensors() for kind in sensor.collections if kind.id == collection)
+    return Converted(collection=kind, folder=folder, **made)
 
 
 def _error(name: str, text: str, number: int | None) -> Exception:
@@ -219,8 +230,14 @@ def _work(
     logging.root.setLevel(level)
     logging.captureWarnings(True)
     try:
-        found = convert(sensors.read(path, visual=visual), folder, recipe, lambda *said: teller.tell("progress", said))
-        teller.tell("done", (found.item, found.collection.id, found.squares, found.notes))
+        watch = Stopwatch()
+        with watch.stage("find"):
+            product = sensors.read(path, visual=visual)
+        with watch.stage("read"):
+            source = fingerprint(path)
+        found = convert(product, folder, recipe, lambda *said: teller.tell("progress", said))
+        made = {"item": found.item, "squares": found.squares, "notes": found.notes, "source": source}
+        teller.tell("done", (found.collection.id, made | {"timings": {**watch.seconds, **found.timings}}))
     except Exception as error:  # an outside sensor may raise anything
         teller.tell("error", _described(error, path, limits))
 

@@ -92,6 +92,15 @@ def read(path: Path, *, visual: bool = False) -> Product:
     raise UnknownProduct(f"{path.name}: no sensor recognises it; sensors: {names}")
 
 
+def recognised(path: Path) -> bool:
+    """Whether a sensor knows what lies at a path."""
+    try:
+        files = open_product(path)
+        return any(_recognises(sensor, files) for sensor in sensors())
+    except (KartotekError, OSError):
+        return False
+
+
 def _recognises(sensor: Sensor, files: Files) -> bool:
     """Whether a sensor knows the product; one that fails doesn't, so that the products of others are read."""
     try:

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("place", name="uq_products_place"),
     )
     op.create_index("ix_products_next", "products", ["state", "attempts", "pk"])
+    op.create_index("ix_products_finished", "products", ["state", "finished"])
     op.create_index("ix_products_sensed", "products", ["state", "attempts", "sensed"])
 
 

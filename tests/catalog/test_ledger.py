@@ -194,8 +194,30 @@ def test_what_is_done_is_neither_set_aside_nor_tried_again(catalog, ledger, make
     lease = claim(ledger)
     catalog.publish(make_item("a"), collection=make_collection(), done=(lease, Work(timings={"warp": 1.5})))
     ledger.add_timing(lease, "publish", 0.25)
+    assert ledger.pace().stages == {"warp": 1.5, "publish": 0.25}
     assert ledger.quarantine([lease.place], "") == 0 and ledger.retry() == 0 and ledger.failures() == []
     assert standing(ledger) == {State.DONE: 1}
+
+
+@pytest.mark.parametrize(
+    ("stages", "wanted"),
+    [({"read": 3, "decode": 2, "encode": 2}, "processor"), ({"find": 1, "read": 4, "decode": 2, "warp": 2}, "reading"),
+     ({"store": 5, "decode": 4}, "storing"), ({"publish": 5, "store": 4}, "database"), ({}, None)],
+)  # fmt: skip
+def test_the_pace_names_what_holds_the_run_up(catalog, ledger, make_item, make_collection, stages, wanted):
+    ledger.add(places("a", "b"))
+    for name in ("a", "b"):
+        done = (claim(ledger), Work(timings=stages, bytes_read=100, bytes_written=150))
+        catalog.publish(make_item(name), collection=make_collection(), done=done)
+    pace = ledger.pace()
+    assert pace.bottleneck == wanted and pace.stages == stages
+    assert (pace.products, pace.bytes_read, pace.bytes_written) == (2, 200, 300)
+    assert 0 < pace.seconds < 60 and pace.per_hour == pytest.approx(7200 / pace.seconds)
+
+
+def test_without_products_there_is_no_pace(ledger):
+    pace = ledger.pace()
+    assert (pace.products, pace.per_hour, pace.bottleneck) == (0, 0, None)
 
 
 def test_what_is_forgotten_may_be_entered_anew(ledger):

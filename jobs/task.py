@@ -1,0 +1,112 @@
+"""One product that is leased from the ledger: converted and published, or what went wrong noted with it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from catalog.ledger import Lease, Order, State
+from catalog.store import Catalog
+from converters.convert import Recipe
+from jobs import worker
+from jobs.publish import Published, publish
+from jobs.worker import Limits
+from kartotek.errors import (
+    BadFile,
+    Corrupted,
+    HostileProduct,
+    LostLease,
+    OutsideGrid,
+    ProductError,
+    StorageError,
+    UnknownProduct,
+    UnsupportedProduct,
+)
+from kartotek.storage import Storage
+
+LEASE = 120.0
+"""Seconds for which a product is leased; who works at it renews the lease all the while."""
+LINES = 50
+"""Of the log, that are kept with a product that failed."""
+HOPELESS = (HostileProduct, OutsideGrid, UnknownProduct, UnsupportedProduct)
+"""What trying again does not change. A file that can't be read may only not be there yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """How products are to be worked at."""
+
+    recipe: Recipe = field(default_factory=lambda: Recipe(threads=1))
+    limits: Limits = field(default_factory=Limits)
+    visual: bool = False
+    order: Order = Order.ADDED
+    attempts: int = 3
+    """How often a product that fails is tried."""
+    wait: float = 60
+    """Seconds before it is tried again; twice as long each time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one attempt at a product."""
+
+    place: str
+    attempt: int
+    state: State | None
+    """Where the product now stands; None where it is another's."""
+    published: Published | None = None
+    cause: str = ""
+    reason: str = ""
+    seconds: float
+
+
+def work(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup) -> Outcome:
+    """Work at a product.
+
+    Raises StorageError and CatalogError, which would meet every product; the product waits again then, as if it had
+    not been tried.
+    """
+    ledger, began = catalog.ledger, time.monotonic()
+
+    def outcome(state: State | None, error: Exception | None = None, published: Published | None = None) -> Outcome:
+        cause, reason = (type(error).__name__, str(error)) if error else ("", "")
+        return Outcome(
+            place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
+            seconds=time.monotonic() - began,
+        )  # fmt: skip
+
+    lines: deque[str] = deque(maxlen=LINES)
+    try:
+        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup))
+    except (ProductError, BadFile, Corrupted) as error:
+        try:
+            state = ledger.fail(
+                lease, cause=type(error).__name__, error=str(error), log="\n".join(lines),
+                most=1 if isinstance(error, HOPELESS) else setup.attempts, wait=setup.wait * 2 ** (lease.attempt - 1),
+            )  # fmt: skip
+        except LostLease as lost:
+            return outcome(None, lost)
+        return outcome(state, error)
+    except LostLease as error:
+        return outcome(None, error)
+    except BaseException:
+        ledger.give_back(lease)
+        raise
+
+
+def _converted(lease: Lease, lines: deque[str], catalog: Catalog, storage: Storage, setup: Setup) -> Published:
+    path = Path(lease.place)
+    try:
+        with tempfile.TemporaryDirectory(prefix="kartotek-") as folder:
+            made = worker.converted(
+                path, Path(folder), setup.recipe, setup.limits, visual=setup.visual, logged=lines.append
+            )
+            return publish(made, storage, catalog, lease=lease, recipe=setup.recipe.text)
+    except OSError as error:
+        raise StorageError(
+            f"{path.name}: can't write its files: {error.strerror or error}; they are made in "
+            f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+        ) from error

@@ -1,0 +1,266 @@
+"""`kartotek run` and what goes with it: products by the hundred thousand, and how they stand in the ledger."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+import orjson
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from catalog.ledger import Failure, Order, Pace, State
+from catalog.store import Catalog
+from converters.convert import Recipe
+from jobs import bulk, sources
+from jobs.task import Outcome, Setup
+from jobs.worker import Limits, warm_up
+from kartotek.cli import options
+from kartotek.storage import open_storage
+
+MEMORY = 1_600
+"""MB that a worker takes for a whole product."""
+
+
+def _clock(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """When it is next that time of day, here."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d\d?):(\d\d)", value)
+    if not found or int(found[1]) > 23 or int(found[2]) > 59:
+        raise click.BadParameter(f"{value!r} is no time of day such as 06:00")
+    now = datetime.now().astimezone()
+    then = now.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+    return (then if then > now else then + timedelta(days=1)).timestamp()
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek run /archive                      all products in a folder, and below it
+  kartotek run '/archive/2024/**/*L2A*.zip'  those that fit a pattern
+  kartotek run                               go on where it was left
+  kartotek run --until 06:00 --order newest  what can be done in the night, newest first"""
+)
+@click.argument("source", nargs=-1)
+@click.option("--workers", type=click.IntRange(1, 256), help="Products at a time  [default: as cores and memory allow]")
+@click.option("--limit", type=click.IntRange(0), help="Begin no more products than this.")
+@click.option("--until", callback=_clock, metavar="HH:MM", help="Begin no more products at this time of day.")
+@click.option(
+    "--order",
+    type=click.Choice([order.value for order in Order]),
+    default="added",
+    show_default=True,
+    help="Which come first.",
+)
+@click.option("--attempts", type=click.IntRange(1), default=3, show_default=True, help="How often a product is tried.")
+@click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
+@click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
+@options.json_option("Print one JSON object a product.")
+@options.database
+@options.storage
+@click.pass_context
+def run(
+    context: click.Context,
+    source: tuple[str, ...],
+    workers: int | None,
+    limit: int | None,
+    until: float | None,
+    order: str,
+    attempts: int,
+    allow_partial: bool,
+    visual: bool,
+    as_json: bool,
+    database: str | None,
+    storage: str | None,
+) -> None:
+    """Convert and publish all products of archives; stop it at any time, and start it again.
+
+    SOURCE is a product, a folder with products somewhere below it, or a pattern. What is found is entered in the
+    ledger, which knows what is done: the same SOURCE again adds what is new. Without SOURCE it goes on with what is
+    left. A product that can't be converted is tried again later, then set aside (`kartotek failures`), and the command
+    ends with exit status 1.
+    """
+    settings = options.load(database=database, storage=storage)
+    setup = Setup(
+        recipe=Recipe(allow_partial=allow_partial, threads=1),
+        limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
+    )  # fmt: skip
+    count = workers or _workers()
+    warm_up()
+    told: Counter[State | None] = Counter()
+    with options.opened(settings) as catalog:
+        ledger = catalog.ledger
+        added = ledger.add(sources.find(source))
+        if not as_json:
+            click.echo(f"{added} products added; {ledger.counts()[State.WAITING]} wait", err=True)
+        stop = bulk.Stop(after=limit, at=until)
+        with _bar(ledger.counts(), quiet=as_json or not sys.stderr.isatty()) as bar:
+            for outcome in bulk.run(catalog, open_storage(settings.storage), setup, workers=count, stop=stop):
+                told[outcome.state] += 1
+                counts = ledger.counts()
+                bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
+                _say(outcome, as_json=as_json)
+        if not as_json:
+            click.echo(_line(ledger.counts()), err=True)
+    if told[State.QUARANTINED]:
+        context.exit(1)
+
+
+def _workers() -> int:
+    """As many as there are cores, and as fit into the memory that is free."""
+    fit = int(psutil.virtual_memory().available) // (MEMORY << 20)
+    return max(1, min(os.cpu_count() or 1, fit))
+
+
+def _bar(counts: dict[State, int], *, quiet: bool) -> Progress:
+    bar = Progress(
+        TextColumn("products"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), disable=quiet, transient=True,
+    )  # fmt: skip
+    bar.add_task("products", completed=_over(counts), total=sum(counts.values()))
+    return bar
+
+
+def _over(counts: dict[State, int]) -> int:
+    """Products at which nobody works any more."""
+    return counts[State.DONE] + counts[State.QUARANTINED]
+
+
+def _say(outcome: Outcome, *, as_json: bool) -> None:
+    """One attempt: to standard output what was published, to standard error what went wrong."""
+    if as_json:
+        told: dict[str, Any] = {
+            "product": outcome.place, "attempt": outcome.attempt, "state": outcome.state or "lost",
+            "seconds": round(outcome.seconds, 3),
+        }  # fmt: skip
+        if outcome.published:
+            told |= asdict(outcome.published)
+        else:
+            told |= {"error": outcome.cause, "reason": outcome.reason}
+        click.echo(orjson.dumps(told).decode())
+    elif outcome.published:
+        click.echo(f"{outcome.published.collection}/{outcome.published.item}")
+    else:
+        what = "set aside" if outcome.state == State.QUARANTINED else "tried again later"
+        click.echo(f"Error: {outcome.reason} ({what if outcome.state else 'another has it now'})", err=True)
+
+
+def _line(counts: dict[State, int]) -> str:
+    return ", ".join(f"{count} {state.value}" for state, count in counts.items())
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek status
+  kartotek status --json | python -m json.tool"""
+)
+@options.json_option("Print one JSON object.")
+@options.database
+def status(as_json: bool, database: str | None) -> None:
+    """Tell how the products of the ledger stand: how many, how fast, how long yet, and what holds them up."""
+    with options.opened(options.load(database=database)) as catalog:
+        counts, pace = catalog.ledger.counts(), catalog.ledger.pace()
+    left = counts[State.WAITING] + counts[State.RUNNING]
+    hours = left / pace.per_hour if pace.per_hour else None
+    if as_json:
+        told = {
+            **{state.value: count for state, count in counts.items()}, "per_hour": round(pace.per_hour, 2),
+            "hours_left": hours, "stages": pace.stages, "bottleneck": pace.bottleneck,
+            "bytes_read": pace.bytes_read, "bytes_written": pace.bytes_written, "recent": pace.products,
+        }  # fmt: skip
+        click.echo(orjson.dumps(told).decode())
+        return
+    for state, count in counts.items():
+        click.echo(f"{count:9} {state.value}")
+    if pace.products:
+        click.echo(_pace(pace, hours))
+
+
+def _pace(pace: Pace, hours: float | None) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in pace.stages.items())
+    left = "" if not hours else f"; {hours:.1f} hours left"
+    return (
+        f"{pace.per_hour:9.1f} an hour, by the last {pace.products}{left}\n"
+        f"          a product: {stages}\n"
+        f"          most of the time goes into: {pace.bottleneck}"
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek failures
+  kartotek failures --cause BrokenProduct
+  kartotek failures --json"""
+)
+@click.option("--cause", multiple=True, help="Only those of this cause; may be given several times.")
+@options.json_option("Print one JSON object a product.")
+@options.database
+def failures(cause: tuple[str, ...], as_json: bool, database: str | None) -> None:
+    """List products that could not be converted, by cause, with what was said and the end of the log."""
+    with options.opened(options.load(database=database)) as catalog:
+        found = [one for one in catalog.ledger.failures() if not cause or one.cause in cause]
+    if as_json:
+        for one in found:
+            click.echo(orjson.dumps(asdict(one)).decode())
+        return
+    for name, count in Counter(one.cause for one in found).most_common():
+        click.echo(f"{name}: {count}")
+        for one in found:
+            if one.cause == name:
+                click.echo(_failure(one))
+
+
+def _failure(one: Failure) -> str:
+    lines = [f"  {one.place} ({one.state.value}, {one.attempts} attempts)", f"    {one.error}"]
+    return "\n".join(lines + [f"    | {line}" for line in one.log.splitlines()[-5:]])
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek retry                         all that is set aside
+  kartotek retry --cause TooCostly       once there is more memory
+  kartotek retry /archive/S2A_MSIL2A_20230825T095031_N0509_R079_T34WFU_20230825T135832.zip"""
+)
+@click.argument("product", nargs=-1)
+@click.option("--cause", multiple=True, help="Only those of this cause; may be given several times.")
+@options.database
+def retry(product: tuple[str, ...], cause: tuple[str, ...], database: str | None) -> None:
+    """Let products that are set aside wait again, as if they had never been tried."""
+    with options.opened(options.load(database=database)) as catalog:
+        _found(catalog, product)
+        count = catalog.ledger.retry(causes=cause, places=[os.path.abspath(name) for name in product])  # noqa: PTH100
+    click.echo(f"{count} products wait again")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kartotek quarantine --reason "a calibration manoeuvre" /archive/S2A_MSIL1C_20230825T095031_N0509_R079_T34WFU.zip"""
+)
+@click.argument("product", nargs=-1, required=True)
+@click.option("--reason", default="set aside by hand", show_default=True, help="What `kartotek failures` says of it.")
+@options.database
+def quarantine(product: tuple[str, ...], reason: str, database: str | None) -> None:
+    """Set products aside that are not to be converted; who has one in hand loses it."""
+    with options.opened(options.load(database=database)) as catalog:
+        _found(catalog, product)
+        count = catalog.ledger.quarantine([os.path.abspath(name) for name in product], reason)  # noqa: PTH100
+    click.echo(f"{count} products set aside")
+
+
+def _found(catalog: Catalog, names: tuple[str, ...]) -> None:
+    """Refuse what the ledger does not know, before anything changes."""
+    unknown = catalog.ledger.unknown([os.path.abspath(name) for name in names])  # noqa: PTH100
+    if unknown:
+        raise click.UsageError(f"not in the ledger: {', '.join(unknown)}; `kartotek run` enters products")

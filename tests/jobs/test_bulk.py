@@ -1,0 +1,197 @@
+"""A bulk run: all that can be published is, once, whatever ends it and however often."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import pytest
+
+from catalog.access import OPERATOR, PUBLIC
+from catalog.ledger import Source, State
+from catalog.search import Search
+from catalog.store import Catalog
+from converters.convert import Recipe
+from jobs import bulk, owner, task
+from jobs import run as jobs_run
+from jobs.sources import find
+from jobs.task import Setup
+from kartotek.errors import StorageError
+from kartotek.storage import FolderStorage
+
+COMMAND = [sys.executable, "-c", "from kartotek.cli import main; main()"]
+
+
+@pytest.fixture(scope="session")
+def archive(once, small_products):
+    """Four small products: of zones 33 and 34, as folders and as a zip."""
+
+    def fill(folder):
+        for pattern in ("*T33VXG_20220715T142400*", "*T33VUE*", "*T34VCM*", "*T34WET*"):
+            [path] = small_products.glob(pattern)
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
+
+    return once("archive", fill)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(archive, tmp_path_factory, make_database):
+    """What they become where nothing goes wrong: id → JSON."""
+    catalog = Catalog(make_database("sqlite"))
+    catalog.migrate()
+    storage = FolderStorage(tmp_path_factory.mktemp("undisturbed"))
+    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), storage, catalog))
+    return published(catalog)
+
+
+def published(catalog):
+    """All that a reader sees: id → JSON."""
+    found = catalog.search(PUBLIC, Search(limit=100)).items
+    return {orjson.loads(content)["id"]: content for content in found}
+
+
+def standing(catalog):
+    return {state: count for state, count in catalog.ledger.counts().items() if count}
+
+
+def test_all_that_is_found_is_published_with_what_it_took(archive, undisturbed, catalog, tmp_path):
+    catalog.ledger.add(find([str(archive)]))
+    outcomes = list(bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2))
+    assert {outcome.state for outcome in outcomes} == {State.DONE} and standing(catalog) == {State.DONE: 4}
+    assert published(catalog) == undisturbed
+    pace = catalog.ledger.pace()
+    assert set(pace.stages) == {"find", "read", "decode", "warp", "encode", "store", "publish"}
+    assert all(seconds > 0 for seconds in pace.stages.values()) and pace.bottleneck == "processor"
+    assert pace.bytes_read == sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
+    assert pace.bytes_written == sum(outcome.published.bytes for outcome in outcomes)
+    assert list(bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2)) == []
+
+
+def test_what_fails_is_tried_again_and_set_aside_and_the_rest_is_published(archive, catalog, tmp_path):
+    shutil.copytree(archive, tmp_path / "archive")
+    [broken] = (tmp_path / "archive").glob("*T33VUE*")
+    [band] = broken.rglob("*_B04_10m.jp2")
+    band.write_bytes(b"")
+    (tmp_path / "archive" / "strange.zip").write_bytes(b"no zip")
+    catalog.ledger.add(find([str(tmp_path / "archive")]))
+    setup = Setup(attempts=2, wait=0)
+    outcomes = list(bulk.run(catalog, FolderStorage(tmp_path / "store"), setup, workers=2))
+    assert standing(catalog) == {State.DONE: 3, State.QUARANTINED: 2} and len(published(catalog)) == 3
+    tried = [(outcome.attempt, outcome.state) for outcome in outcomes if outcome.place == str(broken)]
+    assert tried == [(1, State.WAITING), (2, State.QUARANTINED)]
+    told = {one.place.rpartition("/")[2]: one for one in catalog.ledger.failures()}
+    assert "_B04_10m.jp2" in told[broken.name].error and told[broken.name].cause == "BrokenProduct"
+    assert "strange.zip: not a whole zip" in told["strange.zip"].error
+
+
+def test_what_is_hopeless_is_tried_once(catalog, tmp_path):
+    (tmp_path / "notes.txt").write_text("no product")
+    catalog.ledger.add([Source(place=str(tmp_path / "notes.txt"))])
+    [outcome] = bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(attempts=3, wait=0), workers=1)
+    assert (outcome.cause, outcome.state) == ("UnknownProduct", State.QUARANTINED)
+
+
+@pytest.mark.parametrize("stop", [{"after": 1}, {"at": 0.0}], ids=["a number", "a time"])
+def test_a_run_that_is_told_when_to_stop_leaves_the_rest_waiting(archive, catalog, tmp_path, stop):
+    catalog.ledger.add(find([str(archive)]))
+    outcomes = list(bulk.run(catalog, FolderStorage(tmp_path / "s"), Setup(), workers=2, stop=bulk.Stop(**stop)))
+    done = stop.get("after", 0)
+    assert len(outcomes) == done and catalog.ledger.counts()[State.WAITING] == 4 - done
+    assert catalog.ledger.owners() == {}
+
+
+def test_who_stops_listening_leaves_nothing_leased(archive, catalog, tmp_path):
+    catalog.ledger.add(find([str(archive)]))
+    outcomes = bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2)
+    next(outcomes)
+    outcomes.close()
+    assert catalog.ledger.owners() == {} and catalog.ledger.counts()[State.WAITING] >= 1
+
+
+class Away(FolderStorage):
+    """A storage that can't be written to for so many attempts."""
+
+    def __init__(self, root, attempts):
+        super().__init__(root)
+        self.left = attempts
+
+    def create(self, key, source):
+        if self.left:
+            self.left -= 1
+            raise StorageError("no room")
+        super().create(key, source)
+
+
+def test_a_storage_that_is_away_is_waited_for_and_costs_no_attempt(archive, undisturbed, catalog, tmp_path):
+    catalog.ledger.add(find([str(archive)]))
+    outcomes = list(bulk.run(catalog, Away(tmp_path / "store", 2), Setup(attempts=1), workers=1))
+    assert [(outcome.attempt, outcome.state) for outcome in outcomes] == [(1, State.DONE)] * 4
+    assert published(catalog) == undisturbed
+
+
+def test_one_that_stays_away_ends_the_run_and_nothing_is_lost(archive, catalog, tmp_path):
+    catalog.ledger.add(find([str(archive)]))
+    with pytest.raises(StorageError, match="no room"):
+        list(bulk.run(catalog, Away(tmp_path, -1), Setup(), workers=2, stop=bulk.Stop(patience=0)))
+    assert standing(catalog) == {State.WAITING: 4} and published(catalog) == {}
+
+
+def test_two_runs_at_once_publish_each_product_once(archive, undisturbed, catalog, tmp_path):
+    """R3: two processes of one machine would; two runs in one are two owners."""
+    catalog.ledger.add(find([str(archive)]))
+    storage = FolderStorage(tmp_path / "store")
+
+    def work(name):
+        return [
+            task.work(catalog, storage, lease, Setup())
+            for lease in iter(lambda: catalog.ledger.claim(name, seconds=60), None)
+        ]
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [outcome for found in threads.map(work, ["one", "two"]) for outcome in found]
+    assert sorted(outcome.attempt for outcome in outcomes) == [1] * 4
+    assert published(catalog) == undisturbed
+
+
+def test_kill_9_at_any_moment_loses_and_doubles_nothing(archive, undisturbed, catalog, tmp_path):
+    """R2: each time the whole of its processes, and begun again without arguments once all products are known."""
+    storage, chance, kills = FolderStorage(tmp_path / "store"), random.Random(1), 4
+    environment = os.environ | {"KARTOTEK_DATABASE": catalog.place, "KARTOTEK_STORAGE": str(storage.root)}
+    source, killed = [str(archive)], 0
+    while True:
+        process = subprocess.Popen(
+            [*COMMAND, "run", "--workers", "2", "--json", *source], env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+        )  # fmt: skip
+        try:
+            process.communicate(timeout=chance.uniform(1, 6) if killed < kills else 300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            killed += 1
+            source = [] if sum(catalog.ledger.counts().values()) == 4 else source
+            assert set(published(catalog).items()) <= set(undisturbed.items())
+            continue
+        assert process.returncode == 0
+        break
+    assert killed
+    assert standing(catalog) == {State.DONE: 4} and published(catalog) == undisturbed
+    for name, content in undisturbed.items():
+        item = orjson.loads(content)
+        assert catalog.item(OPERATOR, item["collection"], name) == content
+        for asset in item["assets"].values():
+            assert storage.size(asset["href"].removeprefix("storage:///")) == asset["file:size"]
+
+
+def test_an_owner_is_known_from_another_with_its_number():
+    mine = owner.me()
+    host, number, _ = mine.split("/")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    others = [f"{host}/{number}/1.00", f"{host}/{dead.pid}/{time.time():.2f}", f"elsewhere/{dead.pid}/1.00", "strange"]
+    assert owner.gone([mine, *others]) == others[:2]

@@ -1,0 +1,69 @@
+"""Products in archives: what is taken for one, and what is not."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from jobs.sources import find, sensed
+from kartotek.errors import UnknownProduct
+
+NAME = "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400"
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """Products in folders of folders, beside what is none."""
+    for name in (
+        f"2022/07/{NAME}.SAFE/manifest.safe", f"2022/07/{NAME}.SAFE/GRANULE/a/MTD_TL.xml", "2022/08/b.zip",
+        "2022/08/B.ZIP", "2022/08/notes.txt", ".hidden/c.zip", "aws/33/V/XG/2022/7/15/0/metadata.xml",
+        "bare/MTD_MSIL2A.xml", "empty/nothing", "old/S2A_OPER_MTD_SAFL1C_PDMC_20150818.xml",
+    ):  # fmt: skip
+        path = tmp_path / "archive" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "archive/2022/again").symlink_to(tmp_path / "archive/2022/07")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "archive"
+
+
+def found(archive, *named):
+    return [source.place.removeprefix(f"{archive}/") for source in find(named)]
+
+
+def test_a_folder_is_searched_to_its_ends_and_a_product_is_not(archive):
+    assert found(archive, "archive") == [
+        f"2022/07/{NAME}.SAFE", "2022/08/B.ZIP", "2022/08/b.zip", "aws/33/V/XG/2022/7/15/0", "bare", "old",
+    ]  # fmt: skip
+
+
+def test_files_and_patterns_are_taken_at_their_word(archive):
+    assert found(archive, "archive/2022/08/notes.txt") == ["2022/08/notes.txt"]
+    assert found(archive, "archive/**/*.zip") == ["2022/08/b.zip"]
+    assert found(archive, "archive/2022/0?") == [f"2022/07/{NAME}.SAFE", "2022/08/B.ZIP", "2022/08/b.zip"]
+    assert found(archive, str(archive / "bare"), "archive/bare") == ["bare"]
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name_where_it_is_there(archive):
+    (archive / "a[1].zip").touch()
+    assert found(archive, "archive/a[1].zip") == ["a[1].zip"]
+
+
+@pytest.mark.parametrize("name", ["archive/none", "archive/*.none", "archive/empty", "archive/.hidden/none"])
+def test_where_there_is_none_it_says_so(archive, name):
+    with pytest.raises(UnknownProduct, match=r"no (such file or folder|product there)") as told:
+        found(archive, name)
+    assert name in str(told.value)
+
+
+def test_a_product_of_another_form_is_what_a_sensor_recognises(small_products, tmp_path):
+    [product] = small_products.glob("*_20230421T142400")  # a folder without suffix
+    assert [source.place for source in find([str(product)])] == [str(product)]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [(f"{NAME}.SAFE", (2022, 7, 15, 10, 15, 59)), ("S2A_MSIL1C_20151301T000000_x.zip", None), ("x.zip", None),
+     ("S1A_IW_GRDH_1SDV_20240601T053012_20240601T053037_054123_0694F2_1A2B.zip", (2024, 6, 1, 5, 30, 12))],
+)  # fmt: skip
+def test_when_it_was_sensed_is_in_its_name(name, wanted):
+    assert sensed(name) == (wanted and datetime(*wanted, tzinfo=UTC))
