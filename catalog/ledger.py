@@ -7,7 +7,7 @@ comes back changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -192,10 +192,18 @@ class Ledger:
             row = connection.execute(claiming, {"by": owner, "seconds": seconds}).first()
         return None if row is None else Lease(pk=row.pk, place=row.place, attempt=row.attempts, fence=row.fence)
 
-    def renew(self, owner: str, *, seconds: float) -> int:
-        """Prolong all leases of an owner; how many there are."""
-        change = update(products).where(products.c.state == State.RUNNING, products.c.owner == owner)
-        return self._changed(change.values(leased_until=self._now(seconds)))
+    def renew(self, leases: Collection[Lease], *, seconds: float) -> int:
+        """Prolong leases; how many of them are still their workers'."""
+        change = update(products).where(
+            products.c.pk == bindparam("lease"),
+            products.c.fence == bindparam("mine"),
+            products.c.state == State.RUNNING,
+        )
+        rows = [{"lease": lease.pk, "mine": lease.fence} for lease in leases]
+        if not rows:
+            return 0
+        with self._connections.writing() as connection:
+            return int(connection.execute(change.values(leased_until=self._now(seconds)), rows).rowcount)
 
     def expire(self) -> int:
         """Let products wait again whose lease has run out; how many."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import tenacity
 
-from catalog.ledger import State
+from catalog.ledger import Lease, State
 from catalog.store import Catalog
 from jobs import owner, task
 from jobs.task import LEASE, Outcome, Setup
-from kartotek.errors import CatalogError, StorageError
+from kartotek.errors import CatalogError, Corrupted, StorageError
 from kartotek.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,23 @@ class _Run:
         self.said: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self.one = threading.Lock()
         self.begun = 0
+        self.patient = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((StorageError, CatalogError))
+            & tenacity.retry_if_not_exception_type(Corrupted),
+            wait=tenacity.wait_exponential(min=1, max=60),
+            stop=tenacity.stop_after_delay(stop.patience) | tenacity.stop_when_event_set(self.over),
+            sleep=tenacity.sleep_using_event(self.over),
+            before_sleep=lambda state: log.warning("waiting: %s", state.outcome.exception() if state.outcome else ""),
+            reraise=True,
+        )
+        self.hand: dict[int, Lease] = {}
+        """What is worked at: no other lease of ours is kept alive, should one not have been given back."""
 
     def outcomes(self) -> Iterator[Outcome]:
         """Start, yield, and clear up."""
         ledger = self.catalog.ledger
         ledger.release(owner.gone(ledger.owners()))
+        task.clear()
         targets = [self._beat] + [self._work] * self.workers
         for target in targets:
             threading.Thread(target=target, daemon=True).start()
@@ -83,23 +95,15 @@ class _Run:
         """Keep our leases alive, and end those of others that ran out."""
         while not self.over.wait(LEASE / 8):
             try:
-                self.catalog.ledger.renew(self.me, seconds=LEASE)
+                self.catalog.ledger.renew(list(self.hand.values()), seconds=LEASE)
                 self.catalog.ledger.expire()
             except CatalogError as error:
                 log.warning("leases can't be renewed: %s", error)
 
     def _work(self) -> None:
         """Work at one product after the other, and end when there is none left."""
-        patient = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((StorageError, CatalogError)),
-            wait=tenacity.wait_exponential(min=1, max=60),
-            stop=tenacity.stop_after_delay(self.stop.patience) | tenacity.stop_when_event_set(self.over),
-            sleep=tenacity.sleep_using_event(self.over),
-            before_sleep=lambda state: log.warning("waiting: %s", state.outcome.exception() if state.outcome else ""),
-            reraise=True,
-        )
         try:
-            while found := patient(self._next):
+            while found := self.patient(self._next):
                 self.said.put(found)
             self.said.put(None)
         except BaseException as error:
@@ -114,7 +118,11 @@ class _Run:
                 lease = self.catalog.ledger.claim(self.me, seconds=LEASE, order=self.setup.order)
                 self.begun += lease is not None
             if lease is not None:
-                return task.work(self.catalog, self.storage, lease, self.setup)
+                self.hand[lease.pk] = lease
+                try:
+                    return task.work(self.catalog, self.storage, lease, self.setup, patient=self.patient)
+                finally:
+                    del self.hand[lease.pk]
             counts = self.catalog.ledger.counts()
             if not counts[State.WAITING] + counts[State.RUNNING]:
                 return None

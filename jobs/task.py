@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+import psutil
+import tenacity
 
 from catalog.ledger import Lease, Order, State
 from catalog.store import Catalog
@@ -63,11 +70,13 @@ class Outcome:
     seconds: float
 
 
-def work(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup) -> Outcome:
+def work(
+    catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, *, patient: tenacity.Retrying | None = None
+) -> Outcome:
     """Work at a product.
 
     Raises StorageError and CatalogError, which would meet every product; the product waits again then, as if it had
-    not been tried.
+    not been tried. `patient` says how long what is converted is kept until the two are back.
     """
     ledger, began = catalog.ledger, time.monotonic()
 
@@ -80,7 +89,7 @@ def work(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup) -> Outc
 
     lines: deque[str] = deque(maxlen=LINES)
     try:
-        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup))
+        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patient))
     except (ProductError, BadFile, Corrupted) as error:
         try:
             state = ledger.fail(
@@ -97,14 +106,35 @@ def work(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup) -> Outc
         raise
 
 
-def _converted(lease: Lease, lines: deque[str], catalog: Catalog, storage: Storage, setup: Setup) -> Published:
+def clear() -> None:
+    """Remove the temporary folders of processes of this machine that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("kartotek-*"):
+        number = folder.name.removeprefix(_prefix("")[:-1]).partition("-")[0]
+        if number.isdecimal() and folder.name.startswith(_prefix(number)) and not psutil.pid_exists(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix(process: object) -> str:
+    """What the names of a process's temporary folders begin with."""
+    return f"kartotek-{socket.gethostname()}-{process}-"
+
+
+def _converted(
+    lease: Lease,
+    lines: deque[str],
+    catalog: Catalog,
+    storage: Storage,
+    setup: Setup,
+    patient: tenacity.Retrying | None,
+) -> Published:
     path = Path(lease.place)
     try:
-        with tempfile.TemporaryDirectory(prefix="kartotek-") as folder:
+        with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
             made = worker.converted(
                 path, Path(folder), setup.recipe, setup.limits, visual=setup.visual, logged=lines.append
             )
-            return publish(made, storage, catalog, lease=lease, recipe=setup.recipe.text)
+            publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
+            return patient(publishing) if patient else publishing()
     except OSError as error:
         raise StorageError(
             f"{path.name}: can't write its files: {error.strerror or error}; they are made in "

@@ -127,9 +127,11 @@ def test_an_item_and_the_note_that_it_is_done_come_together_or_not_at_all(catalo
 
 def test_a_lease_that_is_renewed_does_not_run_out(ledger):
     ledger.add(places("a", "b", "c"))
+    mine = claim(ledger, "me", seconds=-1)
     claim(ledger, "me", seconds=-1)
-    claim(ledger, "other", seconds=-1)
-    assert ledger.renew("me", seconds=60) == 1
+    lost = claim(ledger, "me", seconds=60)
+    ledger.quarantine([lost.place], "")
+    assert ledger.renew([mine, lost], seconds=60) == 1 and ledger.renew([], seconds=60) == 0
     assert ledger.expire() == 1
     assert ledger.owners() == {"me": 1}
 

@@ -4,8 +4,10 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -127,7 +129,7 @@ class Away(FolderStorage):
         super().create(key, source)
 
 
-def test_a_storage_that_is_away_is_waited_for_and_costs_no_attempt(archive, undisturbed, catalog, tmp_path):
+def test_a_storage_that_is_away_is_waited_for_and_nothing_is_converted_twice(archive, undisturbed, catalog, tmp_path):
     catalog.ledger.add(find([str(archive)]))
     outcomes = list(bulk.run(catalog, Away(tmp_path / "store", 2), Setup(attempts=1), workers=1))
     assert [(outcome.attempt, outcome.state) for outcome in outcomes] == [(1, State.DONE)] * 4
@@ -186,6 +188,19 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(archive, undisturbed, ca
         assert catalog.item(OPERATOR, item["collection"], name) == content
         for asset in item["assets"].values():
             assert storage.size(asset["href"].removeprefix("storage:///")) == asset["file:size"]
+
+
+def test_temporary_folders_of_the_killed_are_removed_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here = socket.gethostname()
+    names = [f"kartotek-{here}-{number}-abc" for number in (dead.pid, os.getpid())]
+    names += [f"kartotek-elsewhere-{dead.pid}-abc", f"kartotek-{here}-x", f"kartotek-{here}-{dead.pid}", "other"]
+    for name in names:
+        (tmp_path / name / "inside").mkdir(parents=True)
+    task.clear()
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
 
 
 def test_an_owner_is_known_from_another_with_its_number():
