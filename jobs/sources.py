@@ -11,6 +11,7 @@ from pathlib import Path
 
 from catalog.ledger import Source
 from converters.sensors import recognised
+from jobs import fetch
 from kartotek.errors import UnknownProduct
 
 _SENSED = re.compile(r"_(\d{8}T\d{6})(?=[_.]|$)")
@@ -19,7 +20,7 @@ _METADATA = re.compile(r"manifest\.safe|metadata\.xml|MTD_\w+\.xml|S2\w+_MTD_\w+
 
 
 def find(named: Iterable[str]) -> Iterator[Source]:
-    """The products in files, folders with all below them, and shell patterns (`**`: any folders); each once.
+    """The products in files, folders with all below them, shell patterns (`**`: any folders) and buckets; each once.
 
     Zips are taken for products, whatever is in them. Raises UnknownProduct for what is not there, and where nothing in
     a folder looks like a product.
@@ -27,13 +28,11 @@ def find(named: Iterable[str]) -> Iterator[Source]:
     seen: set[str] = set()
     for name in named:
         none = True
-        for path in _paths(name):
-            for found in _products(path):
-                none = False
-                place = os.path.abspath(found)  # noqa: PTH100  a link keeps its own name
-                if place not in seen:
-                    seen.add(place)
-                    yield Source(place=place, sensed=sensed(found.name))
+        for place in fetch.listed(name) if name.startswith(fetch.SCHEME) else _here(name):
+            none = False
+            if place not in seen:
+                seen.add(place)
+                yield Source(place=place, sensed=sensed(place.rpartition("/")[2]))
         if none:
             raise UnknownProduct(f"{name}: no product there; give products, folders that hold some, or a pattern")
 
@@ -49,6 +48,13 @@ def sensed(name: str) -> datetime | None:
         return datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if found else None
     except ValueError:
         return None
+
+
+def _here(name: str) -> Iterator[str]:
+    """Absolute paths of the products that a path or a pattern means."""
+    for path in _paths(name):
+        for found in _products(path):
+            yield os.path.abspath(found)  # noqa: PTH100  a link keeps its own name
 
 
 def _paths(name: str) -> Iterator[Path]:

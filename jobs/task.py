@@ -8,7 +8,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,8 @@ import tenacity
 
 from catalog.ledger import Lease, Order, State
 from catalog.store import Catalog
-from converters.convert import Recipe
-from jobs import worker
+from converters.convert import Converted, Recipe
+from jobs import fetch, worker
 from jobs.publish import Published, publish
 from jobs.worker import Limits
 from kartotek.errors import (
@@ -32,6 +32,7 @@ from kartotek.errors import (
     UnknownProduct,
     UnsupportedProduct,
 )
+from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
 
 LEASE = 120.0
@@ -127,16 +128,27 @@ def _converted(
     setup: Setup,
     patient: tenacity.Retrying | None,
 ) -> Published:
-    path = Path(lease.place)
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
-            made = worker.converted(
-                path, Path(folder), setup.recipe, setup.limits, visual=setup.visual, logged=lines.append
-            )
+            made = _made(lease.place, Path(folder), lines, setup)
             publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
             return patient(publishing) if patient else publishing()
     except OSError as error:
         raise StorageError(
-            f"{path.name}: can't write its files: {error.strerror or error}; they are made in "
+            f"{Path(lease.place).name}: can't write its files: {error.strerror or error}; they are made in "
             f"{tempfile.gettempdir()} (TMPDIR names another folder)"
         ) from error
+
+
+def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converted:
+    """What a product becomes, brought here first where it lies in a bucket."""
+    watch, path, out = Stopwatch(), Path(place), folder / "out"
+    out.mkdir()
+    if place.startswith(fetch.SCHEME):
+        (folder / "in").mkdir()
+        with watch.stage("read"):
+            path = fetch.fetch(place, folder / "in")
+    made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
+    timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
+    shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make
+    return replace(made, timings=timings)

@@ -20,6 +20,7 @@ from catalog.ledger import Failure, Order, Pace, State
 from catalog.store import Catalog
 from converters.convert import Recipe
 from jobs import bulk, sources
+from jobs.fetch import SCHEME
 from jobs.task import Outcome, Setup
 from jobs.worker import Limits, warm_up
 from kartotek.cli import options
@@ -46,6 +47,7 @@ def _clock(_context: click.Context, _parameter: click.Parameter, value: str | No
 Examples:
   kartotek run /archive                      all products in a folder, and below it
   kartotek run '/archive/2024/**/*L2A*.zip'  those that fit a pattern
+  kartotek run s3://archive/2024             what lies in a bucket
   kartotek run                               go on where it was left
   kartotek run --until 06:00 --order newest  what can be done in the night, newest first"""
 )
@@ -83,10 +85,10 @@ def run(
 ) -> None:
     """Convert and publish all products of archives; stop it at any time, and start it again.
 
-    SOURCE is a product, a folder with products somewhere below it, or a pattern. What is found is entered in the
-    ledger, which knows what is done: the same SOURCE again adds what is new. Without SOURCE it goes on with what is
-    left. A product that can't be converted is tried again later, then set aside (`kartotek failures`), and the command
-    ends with exit status 1.
+    SOURCE is a product, a folder with products somewhere below it, a pattern, or s3://BUCKET/PREFIX. What is found is
+    entered in the ledger, which knows what is done: the same SOURCE again adds what is new. Without SOURCE it goes on
+    with what is left. A product that can't be converted is tried again later, then set aside (`kartotek failures`), and
+    the command ends with exit status 1.
     """
     settings = options.load(database=database, storage=storage)
     setup = Setup(
@@ -239,7 +241,7 @@ def retry(product: tuple[str, ...], cause: tuple[str, ...], database: str | None
     """Let products that are set aside wait again, as if they had never been tried."""
     with options.opened(options.load(database=database)) as catalog:
         _found(catalog, product)
-        count = catalog.ledger.retry(causes=cause, places=[os.path.abspath(name) for name in product])  # noqa: PTH100
+        count = catalog.ledger.retry(causes=cause, places=[_place(name) for name in product])
     click.echo(f"{count} products wait again")
 
 
@@ -255,12 +257,17 @@ def quarantine(product: tuple[str, ...], reason: str, database: str | None) -> N
     """Set products aside that are not to be converted; who has one in hand loses it."""
     with options.opened(options.load(database=database)) as catalog:
         _found(catalog, product)
-        count = catalog.ledger.quarantine([os.path.abspath(name) for name in product], reason)  # noqa: PTH100
+        count = catalog.ledger.quarantine([_place(name) for name in product], reason)
     click.echo(f"{count} products set aside")
+
+
+def _place(name: str) -> str:
+    """What the ledger knows a product by."""
+    return name if name.startswith(SCHEME) else os.path.abspath(name)  # noqa: PTH100  a link keeps its own name
 
 
 def _found(catalog: Catalog, names: tuple[str, ...]) -> None:
     """Refuse what the ledger does not know, before anything changes."""
-    unknown = catalog.ledger.unknown([os.path.abspath(name) for name in names])  # noqa: PTH100
+    unknown = catalog.ledger.unknown([_place(name) for name in names])
     if unknown:
         raise click.UsageError(f"not in the ledger: {', '.join(unknown)}; `kartotek run` enters products")

@@ -4,8 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from catalog.access import PUBLIC
+from catalog.ledger import State
+from catalog.search import Search
+from converters.fingerprint import fingerprint
+from jobs import bulk
+from jobs.fetch import fetch
 from jobs.sources import find, sensed
+from jobs.task import Setup
 from kartotek.errors import UnknownProduct
+from kartotek.storage import FolderStorage, open_storage
 
 NAME = "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400"
 
@@ -67,3 +75,43 @@ def test_a_product_of_another_form_is_what_a_sensor_recognises(small_products, t
 )  # fmt: skip
 def test_when_it_was_sensed_is_in_its_name(name, wanted):
     assert sensed(name) == (wanted and datetime(*wanted, tzinfo=UTC))
+
+
+@pytest.fixture
+def archived(bucket, small_products):
+    """A bucket with a zip and a folder, and with what is none."""
+    storage = open_storage(bucket)
+    [zipped], [folder] = small_products.glob("*T34WET*.zip"), small_products.glob("*T33VUE*.SAFE")
+    storage.create(f"2023/{zipped.name}", zipped)
+    storage.create("2023/notes.txt", zipped)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            storage.create(f"2023/08/{folder.name}/{path.relative_to(folder)}", path)
+    return bucket, [folder, zipped]
+
+
+def test_products_in_a_bucket_are_found_and_come_whole(archived, tmp_path):
+    bucket, [folder, zipped] = archived
+    wanted = [f"{bucket}/2023/08/{folder.name}", f"{bucket}/2023/{zipped.name}"]
+    assert [source.place for source in find([bucket])] == wanted
+    assert [source.place for source in find([f"{bucket}/2023/08", wanted[1]])] == wanted
+    for place, path in zip(wanted, (folder, zipped), strict=True):
+        assert fingerprint(fetch(place, tmp_path)) == fingerprint(path)
+
+
+def test_a_bucket_without_products_says_so(bucket, tmp_path):
+    with pytest.raises(UnknownProduct, match="no product there"):
+        list(find([f"{bucket}/2024"]))
+    with pytest.raises(UnknownProduct, match="nothing there"):
+        fetch(f"{bucket}/2024/a.zip", tmp_path)
+
+
+def test_what_lies_in_a_bucket_is_published_as_what_lies_here(archived, catalog, tmp_path):
+    bucket, paths = archived
+    contents = []
+    for sources in ([bucket], map(str, paths)):
+        catalog.ledger.add(find(sources))
+        outcomes = list(bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2))
+        assert [outcome.state for outcome in outcomes] == [State.DONE] * 2, outcomes
+        contents.append(catalog.search(PUBLIC, Search(limit=10)).items)
+    assert contents[0] == contents[1]

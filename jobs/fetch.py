@@ -1,0 +1,74 @@
+"""Products in buckets: which there are, and one of them brought here to be converted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from converters.safe import MAX_ENTRIES, MAX_UNPACKED
+from kartotek.errors import BrokenProduct, NotStored, UnknownProduct, UnsupportedProduct
+from kartotek.storage import PIECE, Storage, open_storage
+
+SCHEME = "s3://"
+_SAFE = re.compile(r"(.*?\.SAFE)/.*", re.IGNORECASE)
+
+
+def listed(place: str) -> Iterator[str]:
+    """The products under s3://BUCKET/PREFIX: zips, and what lies below a name that ends with .SAFE.
+
+    Raises StorageError.
+    """
+    storage, bucket, prefix = _opened(place)
+    last = ""
+    for key in storage.keys(prefix):
+        safe = _SAFE.fullmatch(key)
+        product = safe[1] if safe else key
+        if product != last and (safe or key.lower().endswith(".zip")):
+            last = product
+            yield f"{bucket}/{product}"
+
+
+def fetch(place: str, folder: Path) -> Path:
+    """Bring the product at s3://BUCKET/KEY into a folder; its path there.
+
+    Raises UnknownProduct where nothing lies under the key, UnsupportedProduct for more than any product has, and
+    StorageError.
+    """
+    storage, _, key = _opened(place)
+    name = key.rpartition("/")[2]
+    keys = [key] if _is_file(storage, key) else list(storage.keys(f"{key}/"))
+    if not keys:
+        raise UnknownProduct(f"{place}: nothing there; was it removed after it was found?")
+    total = sum(storage.size(one) for one in keys)
+    if len(keys) > MAX_ENTRIES or total > MAX_UNPACKED:
+        raise UnsupportedProduct(f"{place}: {len(keys)} files of {total >> 30} GiB; no product has as much")
+    for one in keys:
+        target = folder / f"{name}{one.removeprefix(key)}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(storage, one, target)
+    return folder / name
+
+
+def _copy(storage: Storage, key: str, target: Path) -> None:
+    """One object into a file, in pieces; one that changes meanwhile is no whole product."""
+    position, size = 0, storage.size(key)
+    with target.open("wb") as file:
+        while position < size and (piece := storage.read(key, position, PIECE)):
+            position += file.write(piece)
+    if position != size:
+        raise BrokenProduct(f"{key}: ended after {position} of {size} bytes; was it replaced meanwhile?")
+
+
+def _is_file(storage: Storage, key: str) -> bool:
+    try:
+        storage.size(key)
+    except NotStored:
+        return False
+    return True
+
+
+def _opened(place: str) -> tuple[Storage, str, str]:
+    """(the bucket, its address, what follows)."""
+    bucket, _, rest = place.removeprefix(SCHEME).partition("/")
+    return open_storage(f"{SCHEME}{bucket}"), f"{SCHEME}{bucket}", rest.rstrip("/")
