@@ -15,13 +15,15 @@ from catalog.ledger import Lease, State
 from catalog.store import Catalog
 from jobs import owner, task
 from jobs.task import LEASE, Outcome, Setup
-from kartotek.errors import CatalogError, Corrupted, StorageError
+from kartotek.errors import CatalogError, Corrupted, MissingProduct, StorageError
 from kartotek.storage import Storage
 
 log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds between looks at a ledger in which nothing waits just now."""
+GONE = 10
+"""Products in a row that are not where they were found, which then is the archive's fault and not theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class _Run:
         self.said: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self.one = threading.Lock()
         self.begun = 0
+        self.gone = 0
         self.patient = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((StorageError, CatalogError))
             & tenacity.retry_if_not_exception_type(Corrupted),
@@ -118,15 +121,24 @@ class _Run:
                 lease = self.catalog.ledger.claim(self.me, seconds=LEASE, order=self.setup.order)
                 self.begun += lease is not None
             if lease is not None:
-                self.hand[lease.pk] = lease
-                try:
-                    return task.work(self.catalog, self.storage, lease, self.setup, patient=self.patient)
-                finally:
-                    del self.hand[lease.pk]
+                return self._worked(lease)
             counts = self.catalog.ledger.counts()
             if not counts[State.WAITING] + counts[State.RUNNING]:
                 return None
             self.over.wait(POLL)
+
+    def _worked(self, lease: Lease) -> Outcome:
+        """What came of a product. Raises StorageError where so many in a row are gone that it must be the archive."""
+        self.hand[lease.pk] = lease
+        try:
+            found = task.work(self.catalog, self.storage, lease, self.setup, patient=self.patient)
+        finally:
+            del self.hand[lease.pk]
+        self.gone = self.gone + 1 if found.cause == MissingProduct.__name__ else 0
+        if self.gone >= GONE:
+            self.said.put(found)
+            raise StorageError(f"{self.gone} products in a row are not where they were found; is the archive there?")
+        return found
 
     def _stopped(self) -> bool:
         """Whether nothing more is to be begun."""

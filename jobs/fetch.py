@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from converters.safe import MAX_ENTRIES, MAX_UNPACKED
-from kartotek.errors import BrokenProduct, NotStored, UnknownProduct, UnsupportedProduct
+from kartotek.errors import BrokenProduct, MissingProduct, NotStored, UnsupportedProduct
 from kartotek.storage import PIECE, Storage, open_storage
 
 SCHEME = "s3://"
@@ -32,14 +32,14 @@ def listed(place: str) -> Iterator[str]:
 def fetch(place: str, folder: Path) -> Path:
     """Bring the product at s3://BUCKET/KEY into a folder; its path there.
 
-    Raises UnknownProduct where nothing lies under the key, UnsupportedProduct for more than any product has, and
+    Raises MissingProduct where nothing lies under the key, UnsupportedProduct for more than any product has, and
     StorageError.
     """
     storage, _, key = _opened(place)
     name = key.rpartition("/")[2]
     keys = [key] if _is_file(storage, key) else list(storage.keys(f"{key}/"))
     if not keys:
-        raise UnknownProduct(f"{place}: nothing there; was it removed after it was found?")
+        raise MissingProduct(f"{place}: nothing there any more; was it moved or removed after it was found?")
     total = sum(storage.size(one) for one in keys)
     if len(keys) > MAX_ENTRIES or total > MAX_UNPACKED:
         raise UnsupportedProduct(f"{place}: {len(keys)} files of {total >> 30} GiB; no product has as much")

@@ -26,6 +26,7 @@ from kartotek.errors import (
     Corrupted,
     HostileProduct,
     LostLease,
+    MissingProduct,
     OutsideGrid,
     ProductError,
     StorageError,
@@ -148,6 +149,8 @@ def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converte
         (folder / "in").mkdir()
         with watch.stage("read"):
             path = fetch.fetch(place, folder / "in")
+    elif not os.path.lexists(path):
+        raise MissingProduct(f"{place}: not there any more; was it moved or removed after it was found?")
     made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
     timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
     shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make

@@ -2,6 +2,7 @@
 
 KartotekError
 ├── ProductError            a product can't be converted; the message names it, and the file
+│   ├── MissingProduct      not where it was found any more
 │   ├── UnknownProduct      no sensor recognises it
 │   ├── UnsupportedProduct  recognised, but of a kind that we don't convert
 │   ├── BrokenProduct       a file is missing, unreadable or contradicts the others
@@ -38,6 +39,10 @@ class KartotekError(Exception):
 
 class ProductError(KartotekError):
     """A product that can't be converted."""
+
+
+class MissingProduct(ProductError):
+    """A product that is not where it was found any more."""
 
 
 class UnknownProduct(ProductError):

@@ -143,6 +143,24 @@ def test_one_that_stays_away_ends_the_run_and_nothing_is_lost(archive, catalog, 
     assert standing(catalog) == {State.WAITING: 4} and published(catalog) == {}
 
 
+def test_an_archive_that_is_not_mounted_is_not_the_products_fault(archive, undisturbed, catalog, tmp_path):
+    here, away = tmp_path / "archive", tmp_path / "away"
+    shutil.copytree(archive, here)
+    for number in range(26):
+        (here / f"zzz-{number:02}.zip").write_bytes(b"no zip")
+    catalog.ledger.add(find([str(here)]))
+    here.rename(away)
+    outcomes = bulk.run(catalog, FolderStorage(tmp_path), Setup(), workers=2, stop=bulk.Stop(patience=0))
+    causes = []
+    with pytest.raises(StorageError, match=r"1[0-9] products in a row are not where they were found; is the archive"):
+        causes.extend(outcome.cause for outcome in outcomes)
+    assert 10 <= len(causes) <= 12 and set(causes) == {"MissingProduct"}
+    assert standing(catalog) == {State.WAITING: 30}
+    away.rename(here)
+    again = bulk.run(catalog, FolderStorage(tmp_path), Setup(attempts=1), workers=2, stop=bulk.Stop(after=10))
+    assert {outcome.cause for outcome in again} == {"BrokenProduct"}, "those that were tried come last"
+
+
 def test_two_runs_at_once_publish_each_product_once(archive, undisturbed, catalog, tmp_path):
     """R3: two processes of one machine would; two runs in one are two owners."""
     catalog.ledger.add(find([str(archive)]))

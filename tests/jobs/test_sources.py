@@ -12,7 +12,7 @@ from jobs import bulk
 from jobs.fetch import fetch
 from jobs.sources import find, sensed
 from jobs.task import Setup
-from kartotek.errors import UnknownProduct
+from kartotek.errors import MissingProduct, UnknownProduct
 from kartotek.storage import FolderStorage, open_storage
 
 NAME = "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400"
@@ -102,7 +102,7 @@ def test_products_in_a_bucket_are_found_and_come_whole(archived, tmp_path):
 def test_a_bucket_without_products_says_so(bucket, tmp_path):
     with pytest.raises(UnknownProduct, match="no product there"):
         list(find([f"{bucket}/2024"]))
-    with pytest.raises(UnknownProduct, match="nothing there"):
+    with pytest.raises(MissingProduct, match="nothing there"):
         fetch(f"{bucket}/2024/a.zip", tmp_path)
 
 
