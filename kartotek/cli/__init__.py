@@ -18,12 +18,12 @@ COMMANDS = {
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
     "quarantine": ("kartotek.cli.bulk", "Set products aside that are not to be converted."),
     "retry": ("kartotek.cli.bulk", "Let products that are set aside wait again."),
-    "run": ("kartotek.cli.bulk", "Convert all products of archives; stop and start it at any time."),
+    "run": ("kartotek.cli.bulk", "Convert and publish all products of archives; stop and start it at any time."),
     "sample": ("kartotek.cli.sample", "Make lifelike Sentinel-2 products of Sweden."),
     "search": ("kartotek.cli.catalog", "Search the catalog, newest first."),
     "sensors": ("kartotek.cli.sensors", "List the sensors whose products are converted, and their layers."),
     "serve": ("kartotek.cli.serve", "Serve the catalog over HTTP until interrupted."),
-    "status": ("kartotek.cli.bulk", "Tell how a run stands: how many, how fast, how long yet."),
+    "status": ("kartotek.cli.bulk", "Tell how the products of the ledger stand: how many, how fast, how long yet."),
 }
 """Command → the module that has a function of its name, and what it does; adding a command is adding a line."""
 

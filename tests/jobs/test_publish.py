@@ -306,7 +306,7 @@ def doomed(folder, converted, last):
     storage, catalog = Doomed(folder / "store"), Catalog(f"sqlite:///{folder / 'catalog.db'}")
     storage.step = step
     for name in ("before_cursor_execute", "after_cursor_execute", "begin", "commit"):
-        event.listen(catalog._engine, name, step)
+        event.listen(catalog._connections.engine, name, step)
     sys.addaudithook(audit)
     publish(converted, storage, catalog)
     step()  # everything is done, but nobody was told
