@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Integer,
     Select,
     bindparam,
     case,
@@ -225,12 +226,10 @@ class Ledger:
 
         It waits for `wait` seconds, or is set aside once it has failed `most` times. Raises LostLease.
         """
-        failures = products.c.failures + 1
-        state = case((failures >= most, literal(State.QUARANTINED.value)), else_=literal(State.WAITING.value))
-        told: dict[str, Any] = {"cause": cause, "error": error, "log": log, "finished": self._now()}
-        change = _held(lease).values(state=state, failures=failures, not_before=self._now(wait), **_NOBODY, **told)
+        told = {"why": cause, "said": error, "lines": log, "most": most, "seconds": wait}
+        failing = _failing(self._connections.engine.dialect.name)
         with self._connections.writing() as connection:
-            found = connection.scalar(change.returning(products.c.state))
+            found = connection.scalar(failing, {"lease": lease.pk, "mine": lease.fence, **told})
         if found is None:
             raise _lost(lease)
         return State(found)
@@ -349,6 +348,31 @@ def _claiming(kind: str, order: Order) -> Any:
             leased_until=database.now(bindparam("seconds", type_=Float)),
         )
         .returning(products.c.pk, products.c.place, products.c.attempts, products.c.fence)
+    )
+
+
+@lru_cache
+def _failing(kind: str) -> Any:
+    """Note `why` a product failed, and let it wait for `seconds` or set it aside; made once, as above."""
+    database, failures = dialects.DATABASES[kind], products.c.failures + 1
+    return (
+        update(products)
+        .where(products.c.pk == bindparam("lease"), products.c.fence == bindparam("mine"))
+        .where(products.c.state == State.RUNNING)
+        .values(
+            state=case(
+                (failures >= bindparam("most", type_=Integer), literal(State.QUARANTINED.value)),
+                else_=literal(State.WAITING.value),
+            ),
+            failures=failures,
+            not_before=database.now(bindparam("seconds", type_=Float)),
+            finished=database.now(),
+            cause=bindparam("why"),
+            error=bindparam("said"),
+            log=bindparam("lines"),
+            **_NOBODY,
+        )
+        .returning(products.c.state)
     )
 
 
