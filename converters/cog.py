@@ -7,12 +7,16 @@ pixels. rio-cogeo's strict validation, GDAL and tifffile are its tests, and publ
 
 from __future__ import annotations
 
+import shutil
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any, Protocol
 from xml.sax.saxutils import escape
 
 import imagecodecs
@@ -22,17 +26,15 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
+from converters import fast
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
-from kartotek.nodata import keep_apart, present
+from kartotek.nodata import held, is_between, keep_apart, present
 from kartotek.product import Kind, Layer, LayerType
 
 LEVEL = 1
 """Of DEFLATE: with libdeflate and a predictor as small as level 6, for 0.4 of its processor time."""
-
-ROWS = 512
-"""Rows of which overviews are computed at a time."""
 
 _GHOST = (
     b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
@@ -44,25 +46,25 @@ _SHORT, _LONG, _DOUBLE, _ASCII = 3, 4, 12, 2
 _FORMATS = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 
 
-def pyramid(pixels: NDArray[Any], kind: LayerType, *, depth: int, threads: int = 2) -> list[NDArray[Any]]:
+def pyramid(pixels: NDArray[Any], kind: LayerType, *, depth: int) -> list[NDArray[Any]]:
     """The pixels and their overviews, each half the size of the one before; shape (bands, rows, columns).
 
-    Rows and columns must be multiples of 2^depth. A measurement's overview is the mean of the valid pixels that it
-    covers at full resolution, halves rounded up; a class's is their mode, the lower code where two are as frequent.
-    Beside the overviews themselves, memory is needed for `ROWS` rows per thread.
+    Rows and columns must be multiples of 2^depth: of a whole image, or of a part of it whose edges are such multiples.
+    A measurement's overview is the mean of the valid pixels that it covers at full resolution, halves rounded up; a
+    class's is their mode, the lower code where two are as frequent.
     """
     bands, rows, columns = pixels.shape
     levels = [pixels, *(np.empty((bands, rows >> n, columns >> n), pixels.dtype) for n in range(1, depth + 1))]
-    reduce = _modes if kind.kind is Kind.CLASSES else _means
-    step = max(ROWS, 2**depth)
-
-    def part(place: tuple[int, int]) -> None:
-        band, start = place
-        for level, found in enumerate(reduce(pixels[band, start : start + step], kind.nodata, depth), 1):
-            levels[level][band, start >> level : (start >> level) + len(found)] = found
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, [(band, start) for band in range(bands) for start in range(0, rows, step)]))
+    kernels, nothing = fast.kernels(pixels.dtype), held(kind.nodata, pixels.dtype)
+    for band in range(bands):
+        if kind.kind is Kind.CLASSES:
+            reduced = _modes(pixels[band], kind.nodata, depth)
+        elif kernels is not None and nothing is not None:
+            reduced = _fast_means(kernels, pixels[band], int(nothing), depth)
+        else:
+            reduced = _means(pixels[band], kind.nodata, depth)
+        for level, found in zip(levels[1:], reduced, strict=True):
+            level[band] = found
     return levels
 
 
@@ -94,9 +96,28 @@ def _means(band: NDArray[Any], nodata: float, depth: int) -> Iterator[NDArray[An
         yield found
 
 
+def _fast_means(kernels: ModuleType, band: NDArray[Any], nodata: int, depth: int) -> Iterator[NDArray[Any]]:
+    """The same, compiled."""
+    rows, columns = band.shape
+    apart = is_between(nodata, band.dtype)
+    finer: tuple[NDArray[Any], ...] = ()
+    for level in range(1, depth + 1):
+        shape = rows >> level, columns >> level
+        sums, counts, found = np.empty(shape, np.int64), np.empty(shape, np.uint32), np.empty(shape, band.dtype)
+        if finer:
+            kernels.quartered(*finer, sums, counts)
+        else:
+            kernels.gathered(band, nodata, sums, counts)
+        kernels.means(sums, counts, level, nodata, nodata, apart, found)
+        finer = sums, counts
+        yield found
+
+
 def _modes(band: NDArray[Any], nodata: float, depth: int) -> Iterator[NDArray[Any]]:
     """Overviews of classes."""
-    codes = [code for code in np.unique(band) if code != nodata]
+    # Classes are mostly of 8 bits, and counting them needs no sorting.
+    found = np.flatnonzero(np.bincount(band.reshape(-1))) if band.dtype == np.uint8 else np.unique(band)
+    codes = [code for code in found if code != nodata]
     best = [np.full((band.shape[0] >> n, band.shape[1] >> n), nodata, band.dtype) for n in range(1, depth + 1)]
     most = [np.zeros(found.shape, np.uint32) for found in best]
     for code in codes:
@@ -109,80 +130,135 @@ def _modes(band: NDArray[Any], nodata: float, depth: int) -> Iterator[NDArray[An
     yield from best
 
 
-def write(path: Path, levels: Sequence[NDArray[Any]], grid: Grid, layer: Layer, *, threads: int = 2) -> None:
-    """Write one COG: `levels` are the pixels and their overviews as `pyramid` gives them.
-
-    The same arguments give the same bytes, whatever the count of threads. Raises OSError where the disk is full.
-    """
-    images = [_Image.of(level) for level in levels]
-    with path.open("wb") as file, ThreadPoolExecutor(threads) as pool:
-        geo = _geo_tags(grid, layer.type, levels[0].dtype) + _gdal_tags(layer)
-        header = _header(images, geo)
-        file.write(b"\0" * len(header))
-        # The smallest overview first: a reader that takes the head of the file has the coarse picture at once.
-        for image in reversed(images):
-            for block in pool.map(image.encode, range(image.count)):
-                image.offsets.append(file.tell() + 4)
-                image.sizes.append(len(block))
-                file.write(struct.pack("<I", len(block)) + block + block[-4:])
-        if file.tell() >= 2**32:
-            raise BadFile(f"{path.name}: {file.tell()} bytes; a classic TIFF ends at 4 GiB")
-        file.seek(0)
-        file.write(_header(images, geo))
-
-
-@dataclass(slots=True)
-class _Image:
-    """One resolution of the file."""
-
-    pixels: NDArray[Any]
-    across: int
-    down: int
-    offsets: list[int]
-    sizes: list[int]
-
-    @classmethod
-    def of(cls, pixels: NDArray[Any]) -> _Image:
-        return cls(pixels, -(-pixels.shape[2] // BLOCK), -(-pixels.shape[1] // BLOCK), [], [])
+class Image(Protocol):
+    """One resolution of a file, of which the blocks come compressed."""
 
     @property
-    def count(self) -> int:
-        return self.across * self.down
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, rows, columns)."""
 
-    def encode(self, number: int) -> bytes:
-        """One block, compressed; beyond the image's edge its last row and column go on, which costs few bytes."""
-        row, column = divmod(number, self.across)
-        part = self.pixels[:, row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK]
-        missing = ((0, 0), (0, BLOCK - part.shape[1]), (0, BLOCK - part.shape[2]))
-        block = np.ascontiguousarray(np.moveaxis(np.pad(part, missing, mode="edge"), 0, -1))
-        if np.issubdtype(block.dtype, np.floating):
-            shaped = imagecodecs.floatpred_encode(block, axis=-2)
-        else:
-            shaped = imagecodecs.delta_encode(block, axis=-2)
-        return bytes(imagecodecs.deflate_encode(shaped.tobytes(), level=LEVEL, raw=False))
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its pixels."""
+
+    def blocks(self, pool: ThreadPoolExecutor) -> Iterator[bytes]:
+        """All blocks, row by row."""
+
+
+def write(path: Path, levels: Sequence[NDArray[Any] | Image], grid: Grid, layer: Layer, *, threads: int = 2) -> None:
+    """Write one COG: `levels` are the pixels and their overviews as `pyramid` gives them.
+
+    The first one's blocks are taken before the overviews are looked at, and kept in a file beside until these are
+    written: overviews may be made meanwhile. The same arguments give the same bytes, whatever the count of threads.
+    Raises OSError where the disk is full.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        write_in(pool, path, levels, grid, layer)
+
+
+def write_in(
+    pool: ThreadPoolExecutor, path: Path, levels: Sequence[NDArray[Any] | Image], grid: Grid, layer: Layer
+) -> None:
+    """The same, in threads that are there already."""
+    images: list[Image] = [_InMemory(level) if isinstance(level, np.ndarray) else level for level in levels]
+    with tempfile.TemporaryFile(dir=path.parent) as beside:
+        sizes = [[_put(beside, block) for block in images[0].blocks(pool)]]
+        with path.open("wb") as file:
+            geo = _geo_tags(grid, layer.type, images[0].dtype) + _gdal_tags(layer)
+            start = len(_header(images, geo, None))
+            file.write(b"\0" * start)
+            # The smallest overview first: a reader that takes the head of the file has the coarse picture at once.
+            for image in reversed(images[1:]):
+                sizes.insert(1, [_put(file, block) for block in image.blocks(pool)])
+            beside.seek(0)
+            shutil.copyfileobj(beside, file, 1 << 20)
+            if file.tell() >= 2**32:
+                raise BadFile(f"{path.name}: {file.tell()} bytes; a classic TIFF ends at 4 GiB")
+            file.seek(0)
+            file.write(_header(images, geo, _places(start, sizes)))
+
+
+def _put(file: IO[bytes], block: bytes) -> int:
+    """Write a block between its leader and its trailer; its size."""
+    file.write(struct.pack("<I", len(block)))
+    file.write(block)
+    file.write(block[-4:])
+    return len(block)
+
+
+def _places(start: int, sizes: list[list[int]]) -> list[_Places]:
+    """Where the blocks of each image lie, the last image's first."""
+    places: list[_Places] = []
+    for counts in reversed(sizes):
+        offsets = list(accumulate((size + 8 for size in counts), initial=start))
+        places.insert(0, ([offset + 4 for offset in offsets[:-1]], counts))
+        start = offsets[-1]
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class _InMemory:
+    """An image whose pixels are there."""
+
+    pixels: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        bands, rows, columns = self.pixels.shape
+        return bands, rows, columns
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.pixels.dtype
+
+    def blocks(self, pool: ThreadPoolExecutor) -> Iterator[bytes]:
+        _, rows, columns = self.pixels.shape
+        corners = [(row, column) for row in range(0, rows, BLOCK) for column in range(0, columns, BLOCK)]
+        return pool.map(
+            lambda corner: encode(self.pixels[:, corner[0] : corner[0] + BLOCK, corner[1] : corner[1] + BLOCK]), corners
+        )
+
+
+def encode(part: NDArray[Any]) -> bytes:
+    """One block, compressed; beyond the image's edge its last row and column go on, which costs few bytes."""
+    kernels = fast.kernels(part.dtype)
+    if kernels is not None and len(part) == 1:
+        shaped = np.empty((BLOCK, BLOCK), part.dtype)
+        kernels.differences(part[0], shaped)
+        return bytes(imagecodecs.deflate_encode(shaped, level=LEVEL, raw=False))  # type: ignore[arg-type]
+    missing = ((0, 0), (0, BLOCK - part.shape[1]), (0, BLOCK - part.shape[2]))
+    block = np.ascontiguousarray(np.moveaxis(np.pad(part, missing, mode="edge"), 0, -1))
+    if np.issubdtype(block.dtype, np.floating):
+        shaped = imagecodecs.floatpred_encode(block, axis=-2)
+    else:
+        shaped = imagecodecs.delta_encode(block, axis=-2)
+    return bytes(imagecodecs.deflate_encode(shaped.tobytes(), level=LEVEL, raw=False))
 
 
 _Tag = tuple[int, int, object]
+_Places = tuple[list[int], list[int]]
+"""Offsets and sizes of an image's blocks."""
 
 
-def _header(images: Sequence[_Image], geo: list[_Tag]) -> bytes:
-    """All that stands before the first block; of the same length before and after the offsets are known."""
+def _header(images: Sequence[Image], geo: list[_Tag], places: list[_Places] | None) -> bytes:
+    """All that stands before the first block; of the same length before and after the places are known."""
     ghost = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_GHOST) + _GHOST
     start = 8 + len(ghost) + len(ghost) % 2
     result = bytearray(struct.pack("<2sHI", b"II", 42, start) + ghost)
     result += b" " * (start - len(result))
     for position, image in enumerate(images):
-        tags = _image_tags(image, overview=position > 0)
+        tags = _image_tags(image, places[position] if places else None, overview=position > 0)
         tags += geo if position == 0 else [tag for tag in geo if tag[0] == 42113]
-        result += _directory(sorted(tags, key=lambda tag: tag[0]), len(result), last=image is images[-1])
+        result += _directory(sorted(tags, key=lambda tag: tag[0]), len(result), last=position == len(images) - 1)
     return bytes(result)
 
 
-def _image_tags(image: _Image, *, overview: bool) -> list[_Tag]:
-    bands, rows, columns = image.pixels.shape
-    kind = image.pixels.dtype
+def _image_tags(image: Image, places: _Places | None, *, overview: bool) -> list[_Tag]:
+    bands, rows, columns = image.shape
+    kind = image.dtype
     sample_format = 3 if np.issubdtype(kind, np.floating) else 2 if np.issubdtype(kind, np.signedinteger) else 1
-    blank = [0] * image.count
+    blank = [0] * (-(-rows // BLOCK) * -(-columns // BLOCK))
+    offsets, sizes = places or (blank, blank)
     return [
         (254, _LONG, [int(overview)]),
         (256, _LONG, [columns]),
@@ -195,8 +271,8 @@ def _image_tags(image: _Image, *, overview: bool) -> list[_Tag]:
         (317, _SHORT, [3 if sample_format == 3 else 2]),
         (322, _LONG, [BLOCK]),
         (323, _LONG, [BLOCK]),
-        (324, _LONG, image.offsets or blank),
-        (325, _LONG, image.sizes or blank),
+        (324, _LONG, offsets),
+        (325, _LONG, sizes),
         (339, _SHORT, [sample_format] * bands),
     ]
 

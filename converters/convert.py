@@ -12,7 +12,8 @@ import pyarrow.parquet
 import pystac
 from numpy.typing import NDArray
 
-from converters import cog, items, thumbnail, warp
+from converters import items, thumbnail, warp
+from converters.assembly import assemble
 from converters.extent import Extent
 from converters.fingerprint import Fingerprint
 from kartotek import footprints, grids, squares
@@ -149,42 +150,34 @@ class _Work:
 
     def take(self, layer: Layer) -> None:
         """Read, place and write one layer, and keep of it what squares, footprint and thumbnail need."""
-        threads = self.recipe.threads
+        path = self.folder / f"{layer.name}.tif"
+        counted = layer.name in self.counted
         try:
-            with self.watch.stage("decode"):
-                delivered = warp.read(layer, threads=threads)
+            made = assemble(
+                layer, path, self.recipe.crs, keep=counted and layer.grid.resolution == self.square_pixel,
+                threads=self.recipe.threads, watch=self.watch,
+            )  # fmt: skip
         except BrokenProduct as error:
             if not self.recipe.allow_partial:
                 raise BrokenProduct(f"{self.product.path.name}: {error}") from error
             self.missing.append(str(error))
             return
-        crs = delivered.grid.crs if self.recipe.crs == "native" else self.recipe.crs
-        with self.watch.stage("warp"):
-            placed = warp.place(delivered, layer.type, crs, threads=threads)
-        resampled, pixel = not warp.copies(delivered.grid, crs), delivered.grid.resolution
-        del delivered
-        depth = grids.levels(placed.grid.columns, placed.grid.rows)
-        path = self.folder / f"{layer.name}.tif"
-        with self.watch.stage("encode"):
-            levels = cog.pyramid(placed.pixels, layer.type, depth=depth, threads=threads)
-            cog.write(path, levels, placed.grid, layer, threads=threads)
         self.written[layer.name] = items.WrittenLayer(
-            layer=layer, grid=placed.grid, path=path, delivered=pixel, resampled=resampled
+            layer=layer, grid=made.grid, path=path, delivered=made.delivered, resampled=made.resampled
         )
         if layer.name in self.product.collection.outlined:
-            self.extent.add(placed.pixels[0], placed.grid, layer.type.nodata)
-        if layer.name in self.counted:
-            self._keep_for_squares(layer, levels, placed.grid)
+            self.extent.add(made.valid, made.valid_grid)
+        levels = [(level, pixels) for level, pixels in enumerate(made.levels) if pixels is not None]
+        if counted:
+            # The level whose pixels are those of the squares, so that published files give the same counts again.
+            for level, pixels in levels:
+                if made.grid.resolution * 2**level == self.square_pixel:
+                    self.at_square_size[layer.name] = (pixels[0], made.grid.coarser(level))
         if self.render is not None and layer.name in self.render.assets:
-            level = next((n for n, level in enumerate(levels) if max(level.shape) <= 2 * thumbnail.SIZE), depth)
-            grid = placed.grid.coarser(level)
-            self.small[layer.name] = [thumbnail.Shown(layer, band, grid) for band in levels[level]]
-
-    def _keep_for_squares(self, layer: Layer, levels: list[NDArray[Any]], grid: Grid) -> None:
-        """Keep the level whose pixels are those of the squares, so that published files give the same counts again."""
-        for level, pixels in enumerate(levels):
-            if grid.resolution * 2**level == self.square_pixel:
-                self.at_square_size[layer.name] = (pixels[0], grid.coarser(level))
+            fitting = [(level, pixels) for level, pixels in levels if max(pixels.shape) <= 2 * thumbnail.SIZE]
+            level, pixels = fitting[0] if fitting else levels[-1]
+            grid = made.grid.coarser(level)
+            self.small[layer.name] = [thumbnail.Shown(layer, band.copy(), grid) for band in pixels]
 
     def finish(self) -> Converted:
         """The item and the files beside the COGs."""

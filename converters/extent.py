@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import rasterio.features
@@ -15,7 +14,6 @@ from shapely.geometry.base import BaseGeometry
 
 from kartotek import footprints
 from kartotek.grids import Grid
-from kartotek.nodata import present
 
 PIXEL = 20
 """Metres: cells of the mask in which bands of 10, 20 and 60 m are brought together."""
@@ -57,9 +55,8 @@ class Extent:
     _mask: NDArray[np.bool_] | None = field(default=None)
     _grid: Grid | None = field(default=None)
 
-    def add(self, band: NDArray[Any], grid: Grid, nodata: float) -> None:
-        """Take a band's pixels, (rows, columns), into account; where it has none, the scene has none."""
-        valid = present(band, nodata)
+    def add(self, valid: NDArray[np.bool_], grid: Grid) -> None:
+        """Take into account where a band has data, (rows, columns); where it has none, the scene has none."""
         if grid.resolution < PIXEL and PIXEL % grid.resolution == 0:
             factor = int(PIXEL // grid.resolution)
             rows, columns = -(-grid.rows // factor) * factor, -(-grid.columns // factor) * factor

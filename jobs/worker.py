@@ -50,7 +50,7 @@ class Limits:
     """What one product may cost."""
 
     mb: int = 4096
-    """Memory that its process may ask for, in MB; a whole Sentinel-2 product takes some 1 400."""
+    """Memory that its process may ask for, in MB; a whole Sentinel-2 product takes some 1 000."""
     seconds: float = 3600
 
     @classmethod
@@ -59,9 +59,12 @@ class Limits:
         return cls(mb=settings.conversion_mb, seconds=settings.conversion_seconds)
 
 
-def warm_up() -> None:
-    """Start what processes are forked from, and go on without waiting for it."""
-    _PROCESSES.set_forkserver_preload(_LOADED)
+def warm_up(*, whole: bool = False) -> None:
+    """Start what processes are forked from, and go on without waiting for it.
+
+    `whole` says that whole products are to come, by the dozen: compiled loops are then loaded once, for all of them.
+    """
+    _PROCESSES.set_forkserver_preload([*_LOADED, "converters.kernels"] if whole else _LOADED)
     kept = tempfile.tempdir
     # Its socket lies in the temporary folder, and the path of a socket has 107 bytes at most.
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST:

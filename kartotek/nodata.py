@@ -59,6 +59,16 @@ def present(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return found
 
 
+def is_between(nodata: float, data_type: np.dtype[Any]) -> bool:
+    """Whether whole numbers of a type lie on both sides, so that a mean of them may come out as it.
+
+    >>> is_between(0, np.dtype("uint16")), is_between(0, np.dtype("int16"))
+    (False, True)
+    """
+    limits = np.iinfo(data_type)
+    return bool(limits.min < nodata < limits.max)
+
+
 def keep_apart(values: NDArray[Any], nodata: float | None, data: NDArray[np.bool_]) -> None:
     """Change computed values that came out as nodata by chance to the next number above it; `data` says where they are.
 
@@ -67,7 +77,7 @@ def keep_apart(values: NDArray[Any], nodata: float | None, data: NDArray[np.bool
     if nodata is None or not math.isfinite(nodata):
         return
     whole = values.dtype.kind != "f"
-    if whole and not np.iinfo(values.dtype).min < nodata < np.iinfo(values.dtype).max:
+    if whole and not is_between(nodata, values.dtype):
         return
     struck = data & (values == nodata)
     values[struck] = nodata + 1 if whole else np.nextafter(values.dtype.type(nodata), values.dtype.type(np.inf))

@@ -48,13 +48,20 @@ class Lattice:
             x, y = grids.transformer(target.crs, source.crs).transform(x, y)
         return cls((x - source.left) / source.resolution, (source.top - y) / source.resolution, target)
 
-    def expand(self, start: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(columns, rows) in the source of every pixel in the target's rows from start to stop."""
+    def expand(
+        self, start: int, stop: int, left: int = 0, right: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(columns, rows) in the source of every pixel in the target's rows from start to stop.
+
+        Of the columns from left, a multiple of `STEP`, to right only, where these are given.
+        """
+        right = self.target.columns if right is None else right
         first, last = start // STEP, -(-stop // STEP)
+        window = np.s_[first : last + 1, left // STEP : -(-right // STEP) + 1]
         wanted = np.arange(start, stop) - first * STEP
         return (
-            _refine(self.columns[first : last + 1], wanted, self.target.columns),
-            _refine(self.rows[first : last + 1], wanted, self.target.columns),
+            _refine(self.columns[window], wanted, right - left),
+            _refine(self.rows[window], wanted, right - left),
         )
 
 

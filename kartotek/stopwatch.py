@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds by stage, summed up over as many turns as each has; for one thread.
+    """Seconds by stage, summed up over as many turns as each has, and over threads.
 
     >>> watch = Stopwatch()
     >>> with watch.stage("read"):
@@ -19,6 +20,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._one = threading.Lock()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -27,4 +29,6 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            passed = time.perf_counter() - began
+            with self._one:
+                self.seconds[name] = self.seconds.get(name, 0.0) + passed

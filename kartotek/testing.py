@@ -31,7 +31,7 @@ from shapely.geometry.base import BaseGeometry
 
 from catalog.access import OPERATOR
 from catalog.store import Catalog
-from converters import items, warp
+from converters import delivered, items, warp
 from converters.convert import Converted, Recipe, convert
 from converters.safe import open_product
 from converters.sensors import sensors
@@ -205,14 +205,14 @@ class SensorContract:
             assert product.footprint.intersects(ground), layer.name
 
     def test_its_layers_are_as_their_files(self, product: Product) -> None:
-        """Bands, type of pixels, and the grid; `warp.read` refuses what differs."""
+        """Bands, type of pixels, and the grid; `delivered.read` refuses what differs."""
         for layer in product.layers:
-            delivered = warp.read(layer)
-            assert (delivered.grid.left, delivered.grid.top) == (layer.grid.left, layer.grid.top), layer.name
-            assert delivered.pixels.dtype == layer.type.data_type
+            found = delivered.read(layer)
+            assert (found.grid.left, found.grid.top) == (layer.grid.left, layer.grid.top), layer.name
+            assert found.pixels.dtype == layer.type.data_type
             if layer.type.kind is Kind.CLASSES:
                 known = {value.value for value in layer.type.classes} | {layer.type.nodata}
-                assert {int(code) for code in set(delivered.pixels.ravel().tolist())} <= known, layer.name
+                assert {int(code) for code in set(found.pixels.ravel().tolist())} <= known, layer.name
 
     def test_a_missing_band_is_named_and_the_product_refused(self, copied: Path, tmp_path: Path) -> None:
         for layer in self.read(copied).layers:
@@ -271,7 +271,9 @@ class SensorContract:
                     column = (layer.grid.left - place.left) / place.resolution
                     row = (place.top - layer.grid.top) / place.resolution
                     found = file.read(window=Window(column, row, layer.grid.columns, layer.grid.rows))
-                    assert np.array_equal(found, warp.read(layer).pixels, equal_nan=found.dtype.kind == "f"), layer.name
+                    assert np.array_equal(found, delivered.read(layer).pixels, equal_nan=found.dtype.kind == "f"), (
+                        layer.name
+                    )
 
     def test_converting_again_gives_the_same_bytes(self, path: Path, converted: Converted, tmp_path: Path) -> None:
         again = convert(self.read(path), tmp_path, Recipe(threads=2))

@@ -96,7 +96,7 @@ def run(
         limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
     )  # fmt: skip
     count = workers or _workers()
-    warm_up()
+    warm_up(whole=True)
     told: Counter[State | None] = Counter()
     with options.opened(settings) as catalog:
         ledger = catalog.ledger

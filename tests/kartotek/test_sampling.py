@@ -71,6 +71,10 @@ def test_a_strip_is_cut_from_the_whole(zone, data):
     some_columns, some_rows = lattice.expand(start, stop)
     np.testing.assert_allclose(some_columns, columns[start:stop], rtol=0, atol=1e-9)
     np.testing.assert_allclose(some_rows, rows[start:stop], rtol=0, atol=1e-9)
+    left = data.draw(st.integers(0, (target.columns - 1) // 16)) * 16
+    right = data.draw(st.integers(left + 1, target.columns))
+    assert np.array_equal(lattice.expand(start, stop, left, right)[0], some_columns[:, left:right])
+    assert np.array_equal(lattice.expand(start, stop, left, right)[1], some_rows[:, left:right])
 
 
 def test_zone_33_falls_on_its_own_pixel_centres():

@@ -1,0 +1,220 @@
+"""Loops over pixels, compiled by Numba where it is installed (the extra `fast`); importing this compiles them.
+
+Each does what a function of NumPy does, named in its docstring, to the last bit: the same operations in the same order
+and width, none of them fused. Which of the two ran can't be told from a file. They take whole numbers of up to 16
+bits, which is what bands are; `Numba` caches what it compiles beside this file, or in the user's own cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import boolean, float32, float64, int64, uint8, uint16, uint32, void
+
+from kartotek.sampling import EDGE, STEP
+
+TYPES = {"uint8": uint8, "uint16": uint16}
+"""Of pixels: what the kernels are compiled for."""
+
+_ZERO, _HALF, _ONE, _LEAST = np.float32(0), np.float32(0.5), np.float32(1), np.float32(1e-6)
+
+
+def _compiled(*signatures: Any) -> Callable[[Any], Any]:
+    """Compile for these types, now, without Python's lock; from the cache where there is a place for one."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(list(signatures), nogil=True, cache=True)(function)
+        except RuntimeError:  # there is no folder that it may write to
+            return numba.njit(list(signatures), nogil=True)(function)
+
+    return compiled
+
+
+def _for_all(signature: Callable[[Any], Any]) -> list[Any]:
+    return [signature(kind) for kind in TYPES.values()]
+
+
+@_compiled(
+    void(float64[:, ::1], int64, int64, float64[::1], float64[::1]),
+)
+def _line(points, row, first, starts, slopes):  # type: ignore[no-untyped-def]
+    """`sampling._refine` for a row of places: at control points from the first on, and how much a pixel adds."""
+    whole, part = row // STEP, row % STEP
+    weight = part / STEP
+    for point in range(len(starts)):
+        starts[point] = points[whole, first + point] * (1 - weight) + points[whole + 1, first + point] * weight
+    for point in range(len(slopes)):
+        slopes[point] = (starts[point + 1] - starts[point]) / STEP
+
+
+@_compiled(
+    *_for_all(
+        lambda kind: void(
+            kind[:, ::1], float64[:, ::1], float64[:, ::1], int64, int64, int64, kind, boolean, kind[:, ::1]
+        )
+    )
+)
+def bilinear(source, columns, rows, top, left, nothing, fill, apart, result):  # type: ignore[no-untyped-def]
+    """`sampling.bilinear` at the places of a window of a lattice, whose left edge is a control point's.
+
+    `nothing` is the number without data, -1 where each has data; a value that comes out as it is raised by one where
+    they are to be kept apart.
+    """
+    height, width = source.shape
+    count = -(-result.shape[1] // STEP)
+    x_starts, x_slopes = np.empty(count + 1), np.empty(count)
+    y_starts, y_slopes = np.empty(count + 1), np.empty(count)
+    for row in range(result.shape[0]):
+        _line(columns, top + row, left // STEP, x_starts, x_slopes)
+        _line(rows, top + row, left // STEP, y_starts, y_slopes)
+        for column in range(result.shape[1]):
+            point, step = column // STEP, column % STEP
+            x = x_starts[point] + x_slopes[point] * step
+            y = y_starts[point] + y_slopes[point] * step
+            result[row, column] = fill
+            if not (x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE):
+                continue
+            if int64(source[int64(y + EDGE), int64(x + EDGE)]) == nothing:
+                continue
+            x -= 0.5
+            y -= 0.5
+            west, north = np.floor(x), np.floor(y)
+            across, down = float32(x - west), float32(y - north)
+            i, j = int64(north), int64(west)
+            total, weights = _ZERO, _ZERO
+            if i >= 0 and j >= 0 and i + 1 < height and j + 1 < width:
+                upper_left, upper_right = source[i, j], source[i, j + 1]
+                lower_left, lower_right = source[i + 1, j], source[i + 1, j + 1]
+                if (
+                    int64(upper_left) != nothing
+                    and int64(upper_right) != nothing
+                    and int64(lower_left) != nothing
+                    and int64(lower_right) != nothing
+                ):
+                    weight = (_ONE - across) * (_ONE - down)
+                    total += weight * float32(upper_left)
+                    weights += weight
+                    weight = across * (_ONE - down)
+                    total += weight * float32(upper_right)
+                    weights += weight
+                    weight = (_ONE - across) * down
+                    total += weight * float32(lower_left)
+                    weights += weight
+                    weight = across * down
+                    total += weight * float32(lower_right)
+                    weights += weight
+            if weights == 0:
+                for below in range(2):
+                    weight_y = down if below else _ONE - down
+                    for beside in range(2):
+                        weight_x = across if beside else _ONE - across
+                        r, c = i + below, j + beside
+                        if r < 0 or c < 0 or r >= height or c >= width or int64(source[r, c]) == nothing:
+                            continue
+                        weight = weight_x * weight_y
+                        total += weight * float32(source[r, c])
+                        weights += weight
+            whole_number = int64(np.floor(total / max(weights, _LEAST) + _HALF))
+            if apart and whole_number == nothing:
+                whole_number = nothing + 1
+            result[row, column] = whole_number
+
+
+@_compiled(
+    *_for_all(lambda kind: void(kind[:, ::1], float64[:, ::1], float64[:, ::1], int64, int64, kind, kind[:, ::1]))
+)
+def nearest(source, columns, rows, top, left, fill, result):  # type: ignore[no-untyped-def]
+    """`sampling.nearest` at the places of a window of a lattice, whose left edge is a control point's."""
+    height, width = source.shape
+    count = -(-result.shape[1] // STEP)
+    x_starts, x_slopes = np.empty(count + 1), np.empty(count)
+    y_starts, y_slopes = np.empty(count + 1), np.empty(count)
+    for row in range(result.shape[0]):
+        _line(columns, top + row, left // STEP, x_starts, x_slopes)
+        _line(rows, top + row, left // STEP, y_starts, y_slopes)
+        for column in range(result.shape[1]):
+            point, step = column // STEP, column % STEP
+            x = x_starts[point] + x_slopes[point] * step
+            y = y_starts[point] + y_slopes[point] * step
+            if x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE:
+                result[row, column] = source[int64(y + EDGE), int64(x + EDGE)]
+            else:
+                result[row, column] = fill
+
+
+@_compiled(*_for_all(lambda kind: void(kind[:, :], int64, int64[:, ::1], uint32[:, ::1])))
+def gathered(band, nothing, sums, counts):  # type: ignore[no-untyped-def]
+    """The sums of the 2 x 2 pixels with data, and how many they are."""
+    for row in range(sums.shape[0]):
+        upper, lower = band[2 * row], band[2 * row + 1]
+        for column in range(sums.shape[1]):
+            total, count = 0, 0
+            for value in (upper[2 * column], upper[2 * column + 1], lower[2 * column], lower[2 * column + 1]):
+                if int64(value) != nothing:
+                    total += value
+                    count += 1
+            sums[row, column] = total
+            counts[row, column] = count
+
+
+@_compiled(void(int64[:, ::1], uint32[:, ::1], int64[:, ::1], uint32[:, ::1]))
+def quartered(sums, counts, coarser, fewer):  # type: ignore[no-untyped-def]
+    """The same of 2 x 2 sums."""
+    for row in range(coarser.shape[0]):
+        for column in range(coarser.shape[1]):
+            r, c = 2 * row, 2 * column
+            coarser[row, column] = sums[r, c] + sums[r, c + 1] + sums[r + 1, c] + sums[r + 1, c + 1]
+            fewer[row, column] = counts[r, c] + counts[r, c + 1] + counts[r + 1, c] + counts[r + 1, c + 1]
+
+
+@_compiled(*_for_all(lambda kind: void(int64[:, ::1], uint32[:, ::1], int64, int64, kind, boolean, kind[:, ::1])))
+def means(sums, counts, level, nothing, fill, apart, result):  # type: ignore[no-untyped-def]
+    """`cog._means` of sums and counts: halves are rounded up."""
+    all_of_them = int64(1) << (2 * level)
+    for row in range(result.shape[0]):
+        for column in range(result.shape[1]):
+            count = int64(counts[row, column])
+            if count == 0:
+                result[row, column] = fill
+                continue
+            if count == all_of_them:
+                value = (2 * sums[row, column] + count) >> (2 * level + 1)
+            else:
+                value = (2 * sums[row, column] + count) // (2 * count)
+            if apart and value == nothing:
+                value += 1
+            result[row, column] = value
+
+
+@_compiled(*_for_all(lambda kind: void(kind[:, :], kind[:, ::1])))
+def differences(band, result):  # type: ignore[no-untyped-def]
+    """TIFF's horizontal predictor: each pixel of a block as what it adds to the one on its left.
+
+    Where the band is smaller than the block, its last row and column go on.
+    """
+    rows, columns = band.shape
+    for row in range(result.shape[0]):
+        line = band[min(row, rows - 1)]
+        result[row, 0] = line[0]
+        for column in range(1, columns):
+            result[row, column] = line[column] - line[column - 1]
+        for column in range(columns, result.shape[1]):
+            result[row, column] = 0
+
+
+@_compiled(*_for_all(lambda kind: void(kind[:, :], int64, boolean[:, ::1])))
+def whole(band, nothing, result):  # type: ignore[no-untyped-def]
+    """Which 2 x 2 pixels all have data."""
+    for row in range(result.shape[0]):
+        upper, lower = band[2 * row], band[2 * row + 1]
+        for column in range(result.shape[1]):
+            result[row, column] = (
+                int64(upper[2 * column]) != nothing
+                and int64(upper[2 * column + 1]) != nothing
+                and int64(lower[2 * column]) != nothing
+                and int64(lower[2 * column + 1]) != nothing
+            )
