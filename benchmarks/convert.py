@@ -29,6 +29,7 @@ import psutil
 
 from converters.sensors import read
 from converters.warp import target
+from kartotek import gdal
 from kartotek.grids import NATIONAL
 from kartotek.product import Layer
 
@@ -135,8 +136,13 @@ class Cost:
 
 def cost(command: list[str], out: Path) -> Cost:
     """Run a command that writes a file, and watch what it takes. Raises CalledProcessError."""
+    # What we set for GDAL in our own processes, when converters is imported, is no peer's.
+    ours = {*gdal._OPTIONS, "GDAL_SKIP"}
+    clean = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHONPATH": str(ROOT)}
     before, peak, over = resource.getrusage(resource.RUSAGE_CHILDREN), [0], threading.Event()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=clean, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
 
         def watch() -> None:
             while not over.wait(0.1):
@@ -223,7 +229,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[])
     asked = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory(prefix="kartotek-peers-") as name:
         folder = Path(name)
         for product in asked.products:
