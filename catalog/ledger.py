@@ -176,6 +176,11 @@ class Ledger:
         change = update(products).where(*wanted)
         return self._changed(change.values(state=State.WAITING, attempts=0, failures=0, not_before=None))
 
+    def again(self, collection: str, item: str) -> bool:
+        """Let the product wait again that an item was made of; whether there is one."""
+        of_it = products.c.collection == collection, products.c.item == item, products.c.state == State.DONE
+        return bool(self._changed(update(products).where(*of_it).values(state=State.WAITING, attempts=0, failures=0)))
+
     def quarantine(self, places: Sequence[str], reason: str) -> int:
         """Set products aside that are neither published nor set aside; a worker that has one in hand loses it."""
         change = update(products).where(

@@ -1,4 +1,5 @@
-"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger.
+"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger,
+the holds.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -124,3 +125,14 @@ products = Table(
 Index("ix_products_next", products.c.state, products.c.attempts, products.c.pk)
 Index("ix_products_finished", products.c.state, products.c.finished)
 Index("ix_products_sensed", products.c.state, products.c.attempts, products.c.sensed)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("collection", Name, primary_key=True),
+    Column("item", Name, primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+"""Items whose files somebody works at (`catalog.holds`); hardly ever more than there are workers."""

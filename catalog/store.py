@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib import resources
 from typing import Any
 
@@ -13,17 +13,18 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from shapely.geometry import shape
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, true
 
-from catalog import dialects, documents, ledger
+from catalog import dialects, documents, holds, ledger
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
+from catalog.holds import Hold, Holds
 from catalog.ledger import Lease, Ledger, Work
 from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
 from catalog.rings import ring
-from catalog.search import Page, Search
+from catalog.search import Key, Page, Search
 from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
@@ -42,6 +43,11 @@ class Catalog:
     def ledger(self) -> Ledger:
         """The ledger of products, in the same database."""
         return Ledger(self._connections)
+
+    @property
+    def holds(self) -> Holds:
+        """The holds on items' files, in the same database."""
+        return Holds(self._connections)
 
     @property
     def place(self) -> str:
@@ -106,6 +112,12 @@ class Catalog:
             raise NotFound(f"no collection {name!r}")
         return found
 
+    def private(self) -> set[str]:
+        """The ids of the collections that outsiders don't see; for the operator alone."""
+        wanted = select(collections.c.id).where(collections.c.private == true())
+        with self._connections.reading() as connection:
+            return set(connection.scalars(wanted))
+
     def item(self, reader: Reader, collection: str, name: str) -> bytes:
         """An item's JSON. Raises NotFound, with the same words whether the collection is private or not there."""
         wanted = select(items.c.content).where(
@@ -128,6 +140,14 @@ class Catalog:
         """A page of items, newest first."""
         with self._connections.reading() as connection:
             return searching.page(connection, reader, search)
+
+    def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Key, bytes]]:
+        """All items that a search finds, each with its place in the order; read a page of its limit at a time."""
+        left: Search | None = search
+        while left is not None:
+            page = self.search(reader, left)
+            yield from zip(page.keys, page.items, strict=True)
+            left = None if page.next is None else replace(left, after=page.next)
 
     def counts(self, reader: Reader) -> dict[str, int]:
         """Collection → number of its items, for all that the reader may see."""
@@ -161,14 +181,16 @@ class Catalog:
         *,
         collection: bytes,
         counted: Sequence[Square] = (),
+        counted_by: str = RECIPE,
         done: tuple[Lease, Work] | None = None,
+        hold: Hold | None = None,
     ) -> bool:
         """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
 
         The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. What was leased
         from the ledger is noted there as done in the same transaction. Raises BadRequest where the item is not as
         `documents.stored` gives it, since the same bytes lie beside its files, and LostLease where another has the
-        product now; nothing has changed then.
+        product or the item's files now; nothing has changed then.
         """
         document = documents.parsed(content)
         if documents.stored(document) != content:
@@ -176,6 +198,8 @@ class Catalog:
         row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
         with self._connections.writing() as connection:
+            if hold is not None:
+                holds.check(connection, hold)
             if done is not None:
                 lease, work = done
                 ledger.finish(connection, lease, collection=row["collection"], item=row["id"], work=work)
@@ -195,7 +219,7 @@ class Catalog:
                 connection.execute(insert(rings).values(item=pk, ring=whole))
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
-                connection.execute(insert(squares), [_square(pk, square) for square in counted])
+                connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
         return before is not None
 
     def put_collection(self, content: bytes, *, private: bool | None = None) -> None:
@@ -251,7 +275,7 @@ def _collection_row(content: bytes, *, private: bool = False) -> dict[str, Any]:
     return {"id": document["id"], "private": private, "content": documents.stored(document)}
 
 
-def _square(pk: int, square: Square) -> dict[str, Any]:
+def _square(pk: int, square: Square, recipe: str) -> dict[str, Any]:
     return {
         "item": pk,
         "east": square.east,
@@ -260,7 +284,7 @@ def _square(pk: int, square: Square) -> dict[str, Any]:
         "clear": square.clear,
         "classes": {str(code): count for code, count in square.classes.items()},
         "indices": {name: asdict(spread) for name, spread in square.indices.items()},
-        "recipe": RECIPE,
+        "recipe": recipe,
     }
 
 

@@ -2,23 +2,33 @@
 
 Files first, each stored under a key that carries its SHA-256, read back and compared; then the item's JSON beside them;
 then one transaction. Whoever is interrupted leaves files that nobody sees, never an item whose files are not there.
+Meanwhile the item's files are in the hands of whoever publishes: no sweep removes what is not named yet.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pystac
+
 from catalog import documents
+from catalog.access import OPERATOR
 from catalog.ledger import Lease, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
-from kartotek.errors import BadFile, Corrupted
+from jobs import record
+from jobs.hold import held
+from jobs.layout import Place, of_json
+from kartotek.errors import BadFile, Busy, CatalogError, Corrupted, NotFound, StorageError
 from kartotek.product import ID
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,40 +51,80 @@ def publish(
 
     Of a product that is leased from the ledger it is noted there, in the transaction that makes the item visible, that
     it is done, by which recipe, and what it took. Raises BadFile (a file fails its check), StorageError or Corrupted
-    (what was read back differs), LostLease; nothing is visible then.
+    (what was read back differs), LostLease, Busy (somebody else has the item's files in hand); nothing is visible then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
-    total, watch = 0, Stopwatch()
-    with watch.stage("store"):
-        for name, path in files(converted).items():
-            if path.suffix == ".tif":
-                cog.validate(path)
-            checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
-            key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
-            storage.create(key, path)
-            _compare(storage, key, checksum, path.stat().st_size)
-            item.assets[name].href = MARKER + key
-            total += path.stat().st_size
-        content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
-        checksum = hashlib.sha256(content).hexdigest()
-        path = converted.folder / "item.json"
-        path.write_bytes(content)
-        key = f"{collection}/{item.id}/item.{checksum}.json"
-        storage.create(key, path)
-        _compare(storage, key, checksum, len(content))
     kind = items.collection(converted.collection)
-    with watch.stage("publish"):
-        replaced = catalog.publish(
-            content,
-            collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
-            counted=converted.squares,
-            done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
-        )
+    watch = Stopwatch()
+    with held(catalog.holds, collection, item.id) as hands:
+        earlier = _earlier(catalog, collection, item.id)
+        with watch.stage("store"):
+            total = _store_files(converted, item, storage)
+            content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
+            beside = of_json(collection, item.id, content)
+            if earlier is not None and earlier != content:
+                # One that died before it came so far may have left it. `rebuild` takes the newest for the right one.
+                storage.delete(beside.key)
+            path = converted.folder / "item.json"
+            path.write_bytes(content)
+            storage.create(beside.key, path)
+            _compare(storage, beside.key, beside.checksum, len(content))
+        with watch.stage("publish"):
+            replaced = catalog.publish(
+                content,
+                collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
+                counted=converted.squares,
+                done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
+                hold=hands.hold,
+            )
+        if earlier is not None and earlier != content:
+            with _afterwards(item.id):
+                storage.delete(of_json(collection, item.id, earlier).key)
+    with _afterwards(collection):
+        record.keep(storage, catalog, collection)
     if lease is not None:
         catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
+
+
+def _earlier(catalog: Catalog, collection: str, item: str) -> bytes | None:
+    """The JSON of the item as it is visible now."""
+    try:
+        return catalog.item(OPERATOR, collection, item)
+    except NotFound:
+        return None
+
+
+def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> int:
+    """Store and read back an item's files, and have its assets point to them; bytes in all."""
+    total = 0
+    for name, path in files(converted).items():
+        if path.suffix == ".tif":
+            cog.validate(path)
+        place = Place(
+            collection=converted.collection.id,
+            item=item.id,
+            name=name,
+            checksum=str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220"),
+            suffix=path.suffix.removeprefix("."),
+        )
+        size = path.stat().st_size
+        storage.create(place.key, path)
+        _compare(storage, place.key, place.checksum, size)
+        item.assets[name].href = MARKER + place.key
+        total += size
+    return total
+
+
+@contextmanager
+def _afterwards(name: str) -> Iterator[None]:
+    """What is done once the item is visible, and by the next that publishes, or by a sweep, where it fails."""
+    try:
+        yield
+    except (StorageError, CatalogError, Busy) as error:
+        log.warning("%s: published, but not tidied up: %s", name, error)
 
 
 def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:

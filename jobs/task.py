@@ -23,6 +23,7 @@ from jobs.publish import Published, publish
 from jobs.worker import Limits
 from kartotek.errors import (
     BadFile,
+    Busy,
     Corrupted,
     HostileProduct,
     LostLease,
@@ -103,6 +104,9 @@ def work(
         return outcome(state, error)
     except LostLease as error:
         return outcome(None, error)
+    except Busy as error:
+        ledger.give_back(lease)
+        return outcome(State.WAITING, error)
     except BaseException:
         ledger.give_back(lease)
         raise

@@ -15,7 +15,8 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
-├── LostLease               a product that a worker has in hand is another's now
+├── LostLease               what a worker has in hand is another's now
+├── Busy                    an item's files are in somebody else's hands
 ├── NotFound                no such collection, item, file or tile, for this reader
 ├── BadRequest              a search or a parameter that can't be answered as it stands
 └── BadSettings             a setting that can't work
@@ -94,7 +95,11 @@ class NotMigrated(CatalogError):
 
 
 class LostLease(KartotekError):
-    """A product whose lease ran out while a worker had it in hand; what it made of it is not published."""
+    """What somebody had in hand whose lease ran out meanwhile; what was made of it is not published."""
+
+
+class Busy(KartotekError):
+    """An item whose files somebody else publishes or sweeps."""
 
 
 class NotFound(KartotekError):

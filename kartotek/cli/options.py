@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import click
 
+from catalog import questions
+from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.settings import Settings, load
 
@@ -28,15 +30,44 @@ def json_option(text: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+def which_items(command: Command) -> Command:
+    """Options that narrow down which items are meant; `asked` makes a search of them."""
+    for option in (
+        click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' open."),
+        click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees."),
+        click.option("--ids", metavar="ID,...", help="Of these ids."),
+        click.option("--collections", metavar="ID,...", help="Of these collections."),
+    ):
+        command = option(command)
+    return command
+
+
+def asked(*, collections: str | None, ids: str | None, bbox: str | None, period: str | None) -> Search:
+    """The search that options ask for. Raises BadRequest."""
+    start, end = questions.interval(period, days=True)
+    return Search(
+        collections=questions.names("collections", collections.split(",") if collections else None),
+        ids=questions.names("ids", ids.split(",") if ids else None),
+        area=None if bbox is None else questions.box(bbox),
+        start=start,
+        end=end,
+    )
+
+
+@contextmanager
+def existing(settings: Settings) -> Iterator[Catalog]:
+    """A catalog that is there already: who only looks makes no new one of a mistyped name."""
+    with closing(Catalog(settings.database)) as catalog:
+        catalog.check()
+        yield catalog
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Catalog]:
     """The catalog of the settings, with its tables made where the database is empty."""
-    catalog = Catalog(settings.database)
-    try:
+    with closing(Catalog(settings.database)) as catalog:
         catalog.ready()
         yield catalog
-    finally:
-        catalog.close()
 
 
-__all__ = ["database", "json_option", "load", "opened", "storage"]
+__all__ = ["asked", "database", "existing", "json_option", "load", "opened", "storage", "which_items"]

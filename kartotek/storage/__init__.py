@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -46,8 +47,16 @@ class Storage(Protocol):
         """All keys that start with a prefix, in order."""
         ...
 
+    def modified(self, key: str) -> datetime:
+        """When what lies under a key was written. Raises NotStored."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove what lies under a key, if anything does."""
+        ...
+
+    def tidy(self, age: timedelta) -> int:
+        """Remove what is no object and never will be, older than so much; how many."""
         ...
 
     def url(self, key: str) -> str | None:

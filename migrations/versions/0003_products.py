@@ -1,4 +1,4 @@
-"""The ledger of products that are to be converted."""
+"""The ledger of products that are to be converted, and the holds on items whose files are worked at."""
 
 from __future__ import annotations
 
@@ -44,7 +44,17 @@ def upgrade() -> None:
     op.create_index("ix_products_next", "products", ["state", "attempts", "pk"])
     op.create_index("ix_products_finished", "products", ["state", "finished"])
     op.create_index("ix_products_sensed", "products", ["state", "attempts", "sensed"])
+    op.create_table(
+        "holds",
+        sa.Column("collection", Name, nullable=False),
+        sa.Column("item", Name, nullable=False),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("until", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("collection", "item", name="pk_holds"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("holds")
     op.drop_table("products")

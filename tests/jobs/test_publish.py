@@ -80,9 +80,9 @@ def test_a_product_converted_again_gives_the_same_keys_and_the_same_item(whole, 
         done = publish(whole, storage, catalog)
         assert done.replaced is replaced
         prefix = f"{done.collection}/{done.item}/"
-        assert list(storage.keys()) == list(demo.storage.keys(prefix))
+        assert list(storage.keys(prefix)) == list(demo.storage.keys(prefix))
         assert visible(storage, catalog) == [demo.catalog.item(OPERATOR, done.collection, done.item)]
-    keys = list(storage.keys())
+    keys = list(storage.keys(prefix))
     assert done.bytes == sum(storage.size(key) for key in keys if "/item." not in key)
     assert len(catalog.squares(PUBLIC, done.collection, done.item)) == len(whole.squares) > 0
 
@@ -92,8 +92,8 @@ def test_all_that_the_samples_became_is_whole_and_its_json_lies_beside_it(publis
     assert len(contents) == 12
     named = {asset["href"].removeprefix(MARKER) for one in contents for asset in orjson.loads(one)["assets"].values()}
     keys = set(published.storage.keys())
-    others = keys - named
-    assert len(others) == 12 and all("/item." in key and key.endswith(".json") for key in others)
+    others = [key.rpartition("/")[2].partition(".")[0] for key in keys - named]
+    assert sorted(others) == ["collection"] * 2 + ["item"] * 12
     for key in keys:
         assert hashlib.sha256(published.storage.read(key)).hexdigest() in key
     assert not list(published.local.root.rglob("*.part"))
@@ -256,7 +256,7 @@ def test_a_crash_at_any_step_leaves_nothing_or_a_whole_item_and_the_next_try_suc
     assert int(found["steps"]) > 40
     assert int(found["before"]) + int(found["after"]) == int(found["steps"])
     # The last steps come after the commit: the item is there then.
-    assert 0 < int(found["after"]) < 10
+    assert 0 < int(found["after"]) < 40
 
 
 @pytest.mark.full
