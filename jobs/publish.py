@@ -8,8 +8,7 @@ Meanwhile the item's files are in the hands of whoever publishes: no sweep remov
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pystac
@@ -23,7 +22,7 @@ from converters.convert import Converted, files
 from jobs import record
 from jobs.hold import held
 from jobs.layout import Place, of_json
-from kartotek.errors import BadFile, Busy, CatalogError, Corrupted, NotFound, StorageError
+from kartotek.errors import BadFile, Corrupted, NotFound, StorageError
 from kartotek.product import ID
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
@@ -56,7 +55,9 @@ def publish(
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
-    kind = items.collection(converted.collection)
+    kind = documents.stored(
+        items.collection(converted.collection).to_dict(include_self_link=False, transform_hrefs=False)
+    )
     watch = Stopwatch()
     with held(catalog.holds, collection, item.id) as hands:
         earlier = _earlier(catalog, collection, item.id)
@@ -71,19 +72,17 @@ def publish(
             path.write_bytes(content)
             storage.create(beside.key, path)
             _compare(storage, beside.key, beside.checksum, len(content))
+            record.keep(storage, catalog, collection, kind)
         with watch.stage("publish"):
             replaced = catalog.publish(
                 content,
-                collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
+                collection=kind,
                 counted=converted.squares,
                 done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
                 hold=hands.hold,
             )
         if earlier is not None and earlier != content:
-            with _afterwards(item.id):
-                storage.delete(of_json(collection, item.id, earlier).key)
-    with _afterwards(collection):
-        record.keep(storage, catalog, collection)
+            _forget(storage, of_json(collection, item.id, earlier))
     if lease is not None:
         catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
@@ -118,13 +117,12 @@ def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> i
     return total
 
 
-@contextmanager
-def _afterwards(name: str) -> Iterator[None]:
-    """What is done once the item is visible, and by the next that publishes, or by a sweep, where it fails."""
+def _forget(storage: Storage, place: Place) -> None:
+    """Remove the JSON of an item as it was before; where that fails, a sweep does it."""
     try:
-        yield
-    except (StorageError, CatalogError, Busy) as error:
-        log.warning("%s: published, but not tidied up: %s", name, error)
+        storage.delete(place.key)
+    except StorageError as error:
+        log.warning("%s: left for `kartotek sweep`: %s", place.key, error)
 
 
 def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:

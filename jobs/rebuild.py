@@ -107,7 +107,7 @@ def _squares(storage: Storage, collection: str, item: str, content: bytes) -> tu
     """An item's squares, and the recipe by which they were counted."""
     for key, place in layout.named(collection, item, content).items():
         if place.name == "squares" and place.suffix == "parquet":
-            return from_table(pyarrow.parquet.read_table(pa.BufferReader(storage.read(key))))
+            return from_table(pyarrow.parquet.ParquetFile(pa.BufferReader(storage.read(key))).read())
     return (), RECIPE
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,27 +28,26 @@ class Record:
     private: bool
 
 
-def keep(storage: Storage, catalog: Catalog, collection: str) -> None:
-    """See to it that a collection's record is as the catalog has it."""
+def keep(storage: Storage, catalog: Catalog, collection: str, content: bytes) -> None:
+    """See to it that a collection's record has this JSON, before anything is published by which the catalog has it."""
     try:
-        storage.size(_key(collection, _record(catalog, collection)))
+        storage.size(_key(collection, _record(catalog, collection, content)))
     except NotStored:
-        with _alone(storage, catalog, collection):
-            _write(storage, collection, _record(catalog, collection))
+        with held(catalog.holds, collection, ""):
+            _replace(storage, collection, _record(catalog, collection, content))
 
 
 def set_private(storage: Storage, catalog: Catalog, collection: str, *, private: bool) -> None:
-    """Hide a collection from outsiders, or show it; whatever happens meanwhile, no record says less than the catalog.
+    """Hide a collection from outsiders, or show it; a crash in between leaves a record that hides it.
 
     Raises NotFound.
     """
     content = catalog.collection(OPERATOR, collection)
-    with _alone(storage, catalog, collection):
+    with held(catalog.holds, collection, ""):
         if private:
             _write(storage, collection, Record(content, private=True))
         catalog.put_collection(content, private=private)
-        if not private:
-            _write(storage, collection, Record(content, private=False))
+        _replace(storage, collection, Record(content, private=private))
 
 
 def read(storage: Storage, collection: str) -> Record | None:
@@ -62,19 +59,15 @@ def read(storage: Storage, collection: str) -> Record | None:
     return Record(orjson.dumps(found[-1]["collection"]), private=any(one["private"] for one in found))
 
 
-@contextmanager
-def _alone(storage: Storage, catalog: Catalog, collection: str) -> Iterator[None]:
-    """Nobody else writes the collection's record; earlier ones are gone afterwards."""
-    with held(catalog.holds, collection, ""):
-        yield
-        now = _key(collection, _record(catalog, collection))
-        for key in _keys(storage, collection):
-            if key != now:
-                storage.delete(key)
+def _replace(storage: Storage, collection: str, record: Record) -> None:
+    """Write a record, and remove the earlier ones."""
+    _write(storage, collection, record)
+    for key in _keys(storage, collection):
+        if key != _key(collection, record):
+            storage.delete(key)
 
 
-def _record(catalog: Catalog, collection: str) -> Record:
-    content = catalog.collection(OPERATOR, collection)
+def _record(catalog: Catalog, collection: str, content: bytes) -> Record:
     return Record(content, private=collection in catalog.private())
 
 
