@@ -1,9 +1,7 @@
 """A bulk run: all that can be published is, once, whatever ends it and however often."""
 
 import os
-import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from catalog.access import OPERATOR, PUBLIC
+from catalog.access import PUBLIC
 from catalog.ledger import Source, State
 from catalog.search import Search
 from catalog.store import Catalog
@@ -25,8 +23,6 @@ from jobs.sources import find
 from jobs.task import Setup
 from kartotek.errors import StorageError
 from kartotek.storage import FolderStorage
-
-COMMAND = [sys.executable, "-c", "from kartotek.cli import main; main()"]
 
 
 @pytest.fixture(scope="session")
@@ -176,36 +172,6 @@ def test_two_runs_at_once_publish_each_product_once(archive, undisturbed, catalo
         outcomes = [outcome for found in threads.map(work, ["one", "two"]) for outcome in found]
     assert sorted(outcome.attempt for outcome in outcomes) == [1] * 2
     assert published(catalog) == undisturbed
-
-
-def test_kill_9_at_any_moment_loses_and_doubles_nothing(archive, undisturbed, catalog, tmp_path):
-    """R2: each time the whole of its processes, and begun again without arguments once all products are known."""
-    storage, chance, kills = FolderStorage(tmp_path / "store"), random.Random(1), 3
-    environment = os.environ | {"KARTOTEK_DATABASE": catalog.place, "KARTOTEK_STORAGE": str(storage.root)}
-    source, killed = [str(archive)], 0
-    while True:
-        process = subprocess.Popen(
-            [*COMMAND, "run", "--workers", "2", "--json", *source], env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, start_new_session=True, text=True,
-        )  # fmt: skip
-        try:
-            process.communicate(timeout=chance.uniform(1, 6) if killed < kills else 300)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            killed += 1
-            source = [] if sum(catalog.ledger.counts().values()) == 2 else source
-            assert set(published(catalog).items()) <= set(undisturbed.items())
-            continue
-        assert process.returncode == 0
-        break
-    assert killed
-    assert standing(catalog) == {State.DONE: 2} and published(catalog) == undisturbed
-    for name, content in undisturbed.items():
-        item = orjson.loads(content)
-        assert catalog.item(OPERATOR, item["collection"], name) == content
-        for asset in item["assets"].values():
-            assert storage.size(asset["href"].removeprefix("storage:///")) == asset["file:size"]
 
 
 def test_temporary_folders_of_the_killed_are_removed_and_no_others(tmp_path, monkeypatch):
