@@ -15,6 +15,8 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
+├── ClusterError            the Dask cluster can't be used
+│   └── LostTask            its worker or its scheduler is gone
 ├── LostLease               a product that a worker has in hand is another's now
 ├── NotFound                no such collection, item, file or tile, for this reader
 ├── BadRequest              a search or a parameter that can't be answered as it stands
@@ -91,6 +93,14 @@ class CatalogError(KartotekError):
 
 class NotMigrated(CatalogError):
     """A database whose tables are missing or of another version."""
+
+
+class ClusterError(KartotekError):
+    """A Dask cluster that can't be used."""
+
+
+class LostTask(ClusterError):
+    """A task whose worker, or the scheduler that knew of it, is gone."""
 
 
 class LostLease(KartotekError):

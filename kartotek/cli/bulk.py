@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,8 +23,10 @@ from converters.convert import Recipe
 from jobs import bulk, sources
 from jobs.fetch import SCHEME
 from jobs.task import Outcome, Setup
+from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
 from kartotek.cli import options
+from kartotek.errors import CatalogError
 from kartotek.storage import open_storage
 
 MEMORY = 1_600
@@ -95,7 +98,6 @@ def run(
         recipe=Recipe(allow_partial=allow_partial, threads=1),
         limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
     )  # fmt: skip
-    count = workers or _workers()
     warm_up()
     told: Counter[State | None] = Counter()
     with options.opened(settings) as catalog:
@@ -104,11 +106,13 @@ def run(
         if not as_json:
             click.echo(f"{added} products added; {ledger.counts()[State.WAITING]} wait", err=True)
         stop = bulk.Stop(after=limit, at=until)
+        crew = Threads(catalog, open_storage(settings.storage), setup, workers or _workers())
         with _bar(ledger.counts(), quiet=as_json or not sys.stderr.isatty()) as bar:
-            for outcome in bulk.run(catalog, open_storage(settings.storage), setup, workers=count, stop=stop):
+            for outcome in bulk.run(ledger, crew, stop=stop):
                 told[outcome.state] += 1
-                counts = ledger.counts()
-                bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
+                with suppress(CatalogError):  # it may be away just now
+                    counts = ledger.counts()
+                    bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
                 _say(outcome, as_json=as_json)
         if not as_json:
             click.echo(_line(ledger.counts()), err=True)
