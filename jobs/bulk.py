@@ -141,7 +141,7 @@ class _Run:
             self.lost += 1
             if self.lost >= IN_A_ROW:
                 raise ClusterError(f"{self.lost} times in a row whoever took a product was lost: {error}") from error
-            log.warning("%s; what it had in hand waits until it is known to be gone", error)
+            log.warning("lost: %s", error)
             return
         self.lost = 0
         if found is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from catalog import documents
@@ -15,7 +16,7 @@ from catalog.ledger import Lease, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
-from kartotek.errors import BadFile, Corrupted
+from kartotek.errors import BadFile, CatalogError, Corrupted
 from kartotek.product import ID
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
@@ -73,7 +74,8 @@ def publish(
             done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
         )
     if lease is not None:
-        catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
+        with suppress(CatalogError):  # it is published, whether the database can still note this or not
+            catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
 
 

@@ -104,6 +104,7 @@ def work(
     Raises StorageError and CatalogError, which would meet every product; the product waits again then, as if it had
     not been tried. `patience` says how long what is converted is kept until the two are back.
     """
+    log.debug("%s: attempt %d", lease.place, lease.attempt)
     with _kept(catalog.ledger, lease):
         return _worked(catalog, storage, lease, setup, patience)
 

@@ -17,10 +17,7 @@ import pytest
 from catalog.access import OPERATOR, PUBLIC
 from catalog.ledger import Source, State
 from catalog.search import Search
-from catalog.store import Catalog
-from converters.convert import Recipe
 from jobs import bulk, owner, task
-from jobs.run import run as run_one_by_one
 from jobs.sources import find
 from jobs.task import Setup
 from jobs.threads import Threads
@@ -28,28 +25,6 @@ from kartotek.errors import StorageError
 from kartotek.storage import FolderStorage
 
 COMMAND = [sys.executable, "-c", "from kartotek.cli import main; main()"]
-
-
-@pytest.fixture(scope="session")
-def archive(once, small_products):
-    """Four small products: of zones 33 and 34, as folders and as a zip."""
-
-    def fill(folder):
-        for pattern in ("*T33VXG_20220715T142400*", "*T33VUE*", "*T34VCM*", "*T34WET*"):
-            [path] = small_products.glob(pattern)
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
-
-    return once("archive", fill)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(archive, tmp_path_factory, make_database):
-    """What they become where nothing goes wrong: id → JSON."""
-    catalog = Catalog(make_database("sqlite"))
-    catalog.migrate()
-    storage = FolderStorage(tmp_path_factory.mktemp("undisturbed"))
-    list(run_one_by_one(sorted(archive.iterdir()), Recipe(), storage, catalog))
-    return published(catalog)
 
 
 def published(catalog):
