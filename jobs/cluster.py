@@ -46,6 +46,8 @@ except ImportError as error:
 
 CONNECT = 10
 """Seconds for which a scheduler is waited for when it is first asked."""
+MARKS = "clusters/"
+"""What keys of marks begin with: objects by which workers know the storage; a run removes its own when it ends."""
 
 
 class Cluster:
@@ -63,7 +65,7 @@ class Cluster:
         self._client = self._connected()
         self._storage = open_storage(settings.storage)
         place = settings.storage if "://" in settings.storage else str(Path(settings.storage).resolve())
-        mark = f"clusters/{uuid.uuid4().hex}"
+        mark = f"{MARKS}{uuid.uuid4().hex}"
         with tempfile.NamedTemporaryFile() as empty:
             self._storage.create(mark, Path(empty.name))
         database = f"sqlite:///{catalog.file}" if catalog.file else settings.database

@@ -116,6 +116,22 @@ def test_a_storage_that_is_away_is_waited_for_and_nothing_is_converted_twice(arc
     assert published(catalog) == undisturbed
 
 
+class Slow(FolderStorage):
+    """A storage that takes longer than a lease."""
+
+    def create(self, key, source):
+        time.sleep(0.25)
+        super().create(key, source)
+
+
+def test_the_lease_of_what_is_in_hand_does_not_run_out(archive, catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "LEASE", 1.0)
+    monkeypatch.setattr(bulk, "LEASE", 1.0)
+    catalog.ledger.add(find([str(archive)]))
+    [outcome] = run(catalog, Slow(tmp_path / "store"), Setup(), workers=1, after=1)
+    assert outcome.seconds > 2 and (outcome.attempt, outcome.state) == (1, State.DONE)
+
+
 def test_one_that_stays_away_ends_the_run_and_nothing_is_lost(archive, catalog, tmp_path):
     catalog.ledger.add(find([str(archive)]))
     with pytest.raises(StorageError, match="no room"):

@@ -2,21 +2,31 @@
 
 import contextlib
 import os
+import random
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 
 import orjson
 import pytest
+from sqlalchemy import select
 
 from catalog.access import PUBLIC
+from catalog.ledger import State
+from catalog.models import products
 from catalog.search import Search
 from catalog.store import Catalog
-from jobs import cluster
+from converters import samples
+from converters.convert import Recipe
+from jobs import cluster, owner
 from jobs.cluster import Cluster
+from jobs.run import run
 from jobs.task import Setup
 from kartotek.errors import ClusterError
 from kartotek.settings import Settings
@@ -121,11 +131,12 @@ def running(catalog, store, dask, *words):
 
 
 def in_hand(catalog, dask):
-    """The number of a process that has a product in hand."""
+    """The number of a process that lives and has a product in hand."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        for owner in catalog.ledger.owners():
-            return int(owner.split("/")[1])
+        owners = catalog.ledger.owners()
+        for found in set(owners) - set(owner.gone(owners)):
+            return int(found.split("/")[1])
         time.sleep(0.01)
     raise AssertionError(dask.log())
 
@@ -140,10 +151,11 @@ def ended(process, dask):
 def same(catalog, store, undisturbed, undisturbed_store):
     """Whether items and files are those of an undisturbed run, byte for byte, and the files are whole."""
     items = catalog.search(PUBLIC, Search(limit=100)).items
-    keys = list(store.keys())
+    kept = list(undisturbed_store.keys())
+    keys = [key for key in list(store.keys()) if not key.startswith(cluster.MARKS)]  # a run that is killed leaves one
     return (
         {orjson.loads(content)["id"]: content for content in items} == undisturbed
-        and keys == list(undisturbed_store.keys())
+        and keys == kept
         and all(digest(store, key) == digest(undisturbed_store, key) for key in keys)
     )
 
@@ -159,6 +171,7 @@ def test_a_worker_that_is_killed_costs_an_attempt_and_nothing_else(
     assert same(on_sqlite, store, undisturbed, undisturbed_store)
     assert sorted(one["attempt"] for one in told) == [1, 1, 1, 2]
     assert standing.log().count(": attempt ") == before + 5
+    assert list(store.keys(cluster.MARKS)) == []
 
 
 def test_postgis_may_be_restarted_in_the_middle(archive, undisturbed, undisturbed_store, own_cluster, store, standing):
@@ -266,3 +279,64 @@ def test_without_dask_the_extra_is_named(on_sqlite, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: --cluster needs Dask (no distributed): install kartotek[cluster]"
+
+
+@pytest.fixture(scope="module")
+def many(once):
+    """24 small products of three places and eight days."""
+
+    def fill(folder):
+        places = [scene for scene in samples.scenes() if scene.tile in ("33VXG", "34VCM", "33VUE")][:3]
+        for days in range(8):
+            for scene in places:
+                samples.write(replace(scene, pixels=192, sensed=scene.sensed + timedelta(days=days)), folder)
+
+    return once("many", fill)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_killed_each_of_24_products_is_published_once(many, own_cluster, tmp_path, store, dask, seed):
+    """R2: workers, schedulers and runs killed at any moment, PostGIS restarted; begun again whenever a run ends."""
+    plain, plain_store = Catalog(f"sqlite:///{tmp_path / 'plain.db'}"), FolderStorage(tmp_path / "plain")
+    plain.migrate()
+    assert len(list(run(sorted(many.iterdir()), Recipe(), plain_store, plain))) == 24
+    expected = {orjson.loads(one)["id"]: one for one in plain.search(PUBLIC, Search(limit=100)).items}
+    catalog = Catalog(own_cluster.database("killed"))
+    catalog.migrate()
+    chance, harm = random.Random(seed), {"worker": 0, "scheduler": 0, "run": 0, "database": 0}
+    scheduler = dask.scheduler()
+    dask.workers("--nworkers", 2)
+    done = False
+    while not done:
+        with running(catalog, store, dask, many) as process:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(1, 6) if sum(harm.values()) < 12 else 600)
+                    break
+                what = chance.choice(list(harm))
+                if what == "worker":
+                    os.kill(in_hand(catalog, dask), signal.SIGKILL)
+                elif what == "scheduler":
+                    dask.stop()
+                    scheduler = dask.scheduler()
+                    dask.workers("--nworkers", 2)
+                elif what == "database":
+                    own_cluster.stop()
+                    time.sleep(chance.uniform(0, 2))
+                    own_cluster.start()
+                else:
+                    process.kill()
+                harm[what] += 1
+            done = process.returncode == 0
+    assert scheduler.poll() is None and sum(harm.values()) >= 6, harm
+    assert same(catalog, store, expected, plain_store)
+    with catalog._connections.reading() as connection:
+        rows = connection.execute(select(products.c.place, products.c.attempts, products.c.state)).all()
+    begun = Counter(re.findall(r"DEBUG - (.*): attempt ", dask.log()))
+    assert len(rows) == 24 and {row.state for row in rows} == {State.DONE}
+    assert all(begun[row.place] <= row.attempts for row in rows), "none was converted more often than attempts explain"
+    # Two workers: each harm takes two products down at most.
+    assert sum(row.attempts for row in rows) <= 24 + 2 * (harm["worker"] + harm["scheduler"]), harm
+    plain.close()
+    catalog.close()
