@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -53,6 +54,11 @@ class Catalog:
     def place(self) -> str:
         """The database's URL, without its password."""
         return self._connections.place
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is the database, by its absolute path; None for a server's."""
+        return dialects.file(self._connections.engine)
 
     # Tables
 

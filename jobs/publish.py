@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pystac
@@ -22,7 +23,7 @@ from converters.convert import Converted, files
 from jobs import record
 from jobs.hold import held
 from jobs.layout import Place, of_json
-from kartotek.errors import BadFile, Corrupted, NotFound, StorageError
+from kartotek.errors import BadFile, CatalogError, Corrupted, NotFound, StorageError
 from kartotek.product import ID
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
@@ -84,7 +85,8 @@ def publish(
         if earlier is not None and earlier != content:
             _forget(storage, of_json(collection, item.id, earlier))
     if lease is not None:
-        catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
+        with suppress(CatalogError):  # it is published, whether the database can still note this or not
+            catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
 
 

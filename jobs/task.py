@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import socket
 import tempfile
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import psutil
-import tenacity
 
-from catalog.ledger import Lease, Order, State
+from catalog.ledger import Lease, Ledger, Order, State
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
-from jobs import fetch, worker
+from jobs import fetch, owner, worker
+from jobs.patience import Patience
 from jobs.publish import Published, publish
 from jobs.worker import Limits
 from kartotek.errors import (
     BadFile,
     Busy,
+    CatalogError,
     Corrupted,
     HostileProduct,
     LostLease,
@@ -36,6 +40,8 @@ from kartotek.errors import (
 )
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
+
+log = logging.getLogger(__name__)
 
 LEASE = 120.0
 """Seconds for which a product is leased; who works at it renews the lease all the while."""
@@ -57,6 +63,8 @@ class Setup:
     """How often a product that fails is tried."""
     wait: float = 60
     """Seconds before it is tried again; twice as long each time."""
+    patience: float = 900
+    """Seconds for which a storage or a database may be away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +81,55 @@ class Outcome:
     seconds: float
 
 
+def take(catalog: Catalog, storage: Storage, setup: Setup, patience: Patience) -> Outcome | None:
+    """Lease the next product and work at it; None where none waits just now.
+
+    Raises StorageError and CatalogError where they are away for longer than that.
+    """
+
+    def once() -> Outcome | None:
+        lease = catalog.ledger.claim(owner.me(), seconds=LEASE, order=setup.order)
+        if lease is not None and patience.over.is_set():
+            catalog.ledger.give_back(lease)
+            return None
+        return None if lease is None else work(catalog, storage, lease, setup, patience=patience)
+
+    return patience(once)
+
+
 def work(
-    catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, *, patient: tenacity.Retrying | None = None
+    catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, *, patience: Patience | None = None
 ) -> Outcome:
-    """Work at a product.
+    """Work at a product, and keep its lease alive all the while.
 
     Raises StorageError and CatalogError, which would meet every product; the product waits again then, as if it had
-    not been tried. `patient` says how long what is converted is kept until the two are back.
+    not been tried. `patience` says how long what is converted is kept until the two are back.
     """
+    log.debug("%s: attempt %d", lease.place, lease.attempt)
+    with _kept(catalog.ledger, lease):
+        return _worked(catalog, storage, lease, setup, patience)
+
+
+@contextmanager
+def _kept(ledger: Ledger, lease: Lease) -> Iterator[None]:
+    """A lease that does not run out."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(LEASE / 8):
+            try:
+                ledger.renew([lease], seconds=LEASE)
+            except CatalogError as error:
+                log.warning("the lease of %s can't be renewed: %s", lease.place, error)
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, patience: Patience | None) -> Outcome:
     ledger, began = catalog.ledger, time.monotonic()
 
     def outcome(state: State | None, error: Exception | None = None, published: Published | None = None) -> Outcome:
@@ -92,7 +141,7 @@ def work(
 
     lines: deque[str] = deque(maxlen=LINES)
     try:
-        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patient))
+        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patience))
     except (ProductError, BadFile, Corrupted) as error:
         try:
             state = ledger.fail(
@@ -122,7 +171,7 @@ def clear() -> None:
 
 def _prefix(process: object) -> str:
     """What the names of a process's temporary folders begin with."""
-    return f"kartotek-{socket.gethostname()}-{process}-"
+    return f"kartotek-{owner.machine()}-{process}-"
 
 
 def _converted(
@@ -131,13 +180,13 @@ def _converted(
     catalog: Catalog,
     storage: Storage,
     setup: Setup,
-    patient: tenacity.Retrying | None,
+    patience: Patience | None,
 ) -> Published:
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
             made = _made(lease.place, Path(folder), lines, setup)
             publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
-            return patient(publishing) if patient else publishing()
+            return patience(publishing) if patience else publishing()
     except OSError as error:
         raise StorageError(
             f"{Path(lease.place).name}: can't write its files: {error.strerror or error}; they are made in "

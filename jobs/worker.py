@@ -66,9 +66,12 @@ def warm_up() -> None:
     # Its socket lies in the temporary folder, and the path of a socket has 107 bytes at most.
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST:
         tempfile.tempdir = "/tmp"  # noqa: S108  in a folder of its own there
+    # Ctrl-C is for us, from its first moment on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         tempfile.tempdir = kept
 
 

@@ -15,6 +15,8 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
+├── ClusterError            the Dask cluster can't be used
+│   └── LostTask            its worker or its scheduler is gone
 ├── LostLease               what a worker has in hand is another's now
 ├── Busy                    an item's files are in somebody else's hands
 ├── NotFound                no such collection, item, file or tile, for this reader
@@ -92,6 +94,14 @@ class CatalogError(KartotekError):
 
 class NotMigrated(CatalogError):
     """A database whose tables are missing or of another version."""
+
+
+class ClusterError(KartotekError):
+    """A Dask cluster that can't be used."""
+
+
+class LostTask(ClusterError):
+    """A task whose worker, or the scheduler that knew of it, is gone."""
 
 
 class LostLease(KartotekError):

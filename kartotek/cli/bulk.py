@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,12 +21,19 @@ from catalog.ledger import Failure, Order, Pace, State
 from catalog.store import Catalog
 from converters.convert import Recipe
 from jobs import bulk, sources
+from jobs.bulk import Crew
 from jobs.fetch import SCHEME
 from jobs.task import Outcome, Setup
+from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
+from kartotek import logs
 from kartotek.cli import options
+from kartotek.errors import CatalogError
+from kartotek.settings import Settings
 from kartotek.storage import open_storage
 
+LOCAL = "local"
+"""For the address of a cluster: one on this machine, for the time of the run."""
 MEMORY = 1_600
 """MB that a worker takes for a whole product."""
 
@@ -42,6 +50,13 @@ def _clock(_context: click.Context, _parameter: click.Parameter, value: str | No
     return (then if then > now else then + timedelta(days=1)).timestamp()
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """The address of a scheduler, or `local`."""
+    if value is None or value == LOCAL or re.fullmatch(r"[a-z]+://[^\s/]+:\d+", value):
+        return value
+    raise click.BadParameter(f"{value!r} is neither {LOCAL} nor an address such as tcp://HOST:8786")
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -49,10 +64,17 @@ Examples:
   kartotek run '/archive/2024/**/*L2A*.zip'  those that fit a pattern
   kartotek run s3://archive/2024             what lies in a bucket
   kartotek run                               go on where it was left
-  kartotek run --until 06:00 --order newest  what can be done in the night, newest first"""
+  kartotek run --until 06:00 --order newest  what can be done in the night, newest first
+  kartotek run --cluster tcp://dask:8786     on the workers of a Dask cluster"""
 )
 @click.argument("source", nargs=-1)
 @click.option("--workers", type=click.IntRange(1, 256), help="Products at a time  [default: as cores and memory allow]")
+@click.option(
+    "--cluster",
+    callback=_address,
+    metavar="ADDRESS",
+    help="Convert on the workers of this Dask cluster, such as tcp://HOST:8786; `local` starts one on this machine.",
+)
 @click.option("--limit", type=click.IntRange(0), help="Begin no more products than this.")
 @click.option("--until", callback=_clock, metavar="HH:MM", help="Begin no more products at this time of day.")
 @click.option(
@@ -73,6 +95,7 @@ def run(
     context: click.Context,
     source: tuple[str, ...],
     workers: int | None,
+    cluster: str | None,
     limit: int | None,
     until: float | None,
     order: str,
@@ -95,8 +118,6 @@ def run(
         recipe=Recipe(allow_partial=allow_partial, threads=1),
         limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
     )  # fmt: skip
-    count = workers or _workers()
-    warm_up()
     told: Counter[State | None] = Counter()
     with options.opened(settings) as catalog:
         ledger = catalog.ledger
@@ -104,16 +125,31 @@ def run(
         if not as_json:
             click.echo(f"{added} products added; {ledger.counts()[State.WAITING]} wait", err=True)
         stop = bulk.Stop(after=limit, at=until)
+        crew = _crew(catalog, settings, setup, cluster, workers)
         with _bar(ledger.counts(), quiet=as_json or not sys.stderr.isatty()) as bar:
-            for outcome in bulk.run(catalog, open_storage(settings.storage), setup, workers=count, stop=stop):
+            for outcome in bulk.run(ledger, crew, stop=stop):
                 told[outcome.state] += 1
-                counts = ledger.counts()
-                bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
+                with suppress(CatalogError):  # it may be away just now
+                    counts = ledger.counts()
+                    bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
                 _say(outcome, as_json=as_json)
         if not as_json:
             click.echo(_line(ledger.counts()), err=True)
     if told[State.QUARANTINED]:
         context.exit(1)
+
+
+def _crew(catalog: Catalog, settings: Settings, setup: Setup, address: str | None, count: int | None) -> Crew:
+    """Who works: threads of this process, or a cluster."""
+    if address is None:
+        warm_up()
+        return Threads(catalog, open_storage(settings.storage), setup, count or _workers())
+    from jobs.cluster import Cluster  # takes a second, and Dask
+
+    logs.adopt("distributed")
+    if address == LOCAL:
+        return Cluster(None, catalog, settings, setup, most=count or _workers())
+    return Cluster(address, catalog, settings, setup, most=count)
 
 
 def _workers() -> int:

@@ -16,6 +16,7 @@ from jobs import bulk, layout
 from jobs.publish import publish
 from jobs.sources import find
 from jobs.task import Setup
+from jobs.threads import Threads
 from jobs.verify import verify
 from kartotek.errors import CatalogError, StorageError
 from kartotek.storage import FolderStorage
@@ -37,6 +38,10 @@ def disk(tmp_path):
     yield mount
     for folder in set(made):
         subprocess.run(["umount", "-l", folder], check=True)
+
+
+def run(catalog, storage, **setup):
+    return bulk.run(catalog.ledger, Threads(catalog, storage, Setup(**setup), 1))
 
 
 def standing(storage, catalog):
@@ -66,12 +71,12 @@ def test_a_run_on_a_full_disk_waits_for_room_and_then_goes_on(
     catalog, storage = Catalog(make_database("sqlite", migrated=True)), FolderStorage(tmp_path / "store")
     catalog.ledger.add(find([archive]))
     with pytest.raises(StorageError, match="No space left on device"):
-        list(bulk.run(catalog, storage, Setup(), workers=1, stop=bulk.Stop(patience=0)))
+        list(run(catalog, storage, patience=0))
     assert standing(storage, catalog) == 0 and catalog.ledger.counts()[State.WAITING] == 1
     assert not list((tmp_path / "store").rglob("*.part"))
     room = threading.Timer(2, disk, [tmp_path / place, 100_000])
     room.start()
-    [outcome] = bulk.run(catalog, storage, Setup(), workers=1)
+    [outcome] = run(catalog, storage)
     room.join()
     assert (outcome.state, outcome.attempt) == (State.DONE, 1) and standing(storage, catalog) == 1
     catalog.close()
@@ -88,10 +93,10 @@ def test_a_database_on_a_full_disk_is_waited_for_too(disk, archive, make_databas
         while True:
             file.write(bytes(1000))
     with pytest.raises(CatalogError, match="full"):
-        list(bulk.run(catalog, storage, Setup(), workers=1, stop=bulk.Stop(patience=0)))
+        list(run(catalog, storage, patience=0))
     assert standing(storage, catalog) == 0
     ballast.unlink()
-    [outcome] = bulk.run(catalog, storage, Setup(), workers=1)
+    [outcome] = run(catalog, storage)
     assert outcome.state == State.DONE and standing(storage, catalog) == 1
     catalog.close()
 

@@ -156,16 +156,17 @@ def test_verify_names_what_is_damaged_whatever_file_it_is(filled, storage, how):
 def test_what_is_damaged_is_made_again(small_products, catalog, tmp_path):
     from jobs import bulk
     from jobs.task import Setup
+    from jobs.threads import Threads
 
     storage = FolderStorage(tmp_path / "store")
     catalog.ledger.add(find([str(next(small_products.glob("*T33VUE*")))]))
-    list(bulk.run(catalog, storage, Setup(), workers=1))
+    list(bulk.run(catalog.ledger, Threads(catalog, storage, Setup(), 1)))
     collection, item, content = first(catalog)
     key = next(key for key, place in layout.named(collection, item, content).items() if place.name == "B02")
     (storage.root / key).write_bytes(b"rotten")
     [found] = verify(storage, catalog, ALL, workers=1)
     assert repair(storage, catalog, found) and catalog.ledger.counts()[State.WAITING] == 1
-    list(bulk.run(catalog, storage, Setup(), workers=1))
+    list(bulk.run(catalog.ledger, Threads(catalog, storage, Setup(), 1)))
     assert [one.damaged for one in verify(storage, catalog, ALL, workers=1)] == [{}]
     assert catalog.item(OPERATOR, collection, item) == content
 

@@ -107,6 +107,11 @@ def test_run_on_what_is_not_there(kartotek, tmp_path):
     assert found.exit_code == 1 and "no such file or folder" in str(found.exception)
 
 
+def test_a_cluster_is_named_by_its_address(kartotek):
+    found = kartotek("run", "--cluster", "dask")
+    assert found.exit_code == 2 and "'dask' is neither local nor an address such as tcp://HOST:8786" in found.output
+
+
 def test_until_is_the_next_time_that_it_is_so():
     now = datetime.now().astimezone()
     for minutes in (2, -2):
