@@ -118,11 +118,13 @@ class _Run:
             with self.one:
                 if self._stopped():
                     return None
-                lease = self.catalog.ledger.claim(self.me, seconds=LEASE, order=self.setup.order)
+                lease = self.catalog.ledger.claim(
+                    self.me, seconds=LEASE, order=self.setup.order, only=self.setup.only, prefer=self.setup.prefer
+                )
                 self.begun += lease is not None
             if lease is not None:
                 return self._worked(lease)
-            counts = self.catalog.ledger.counts()
+            counts = self.catalog.ledger.counts(self.setup.only)
             if not counts[State.WAITING] + counts[State.RUNNING]:
                 return None
             self.over.wait(POLL)

@@ -9,14 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from catalog import documents
-from catalog.ledger import Lease, Work
+from catalog.ledger import Lease, Original, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
+from jobs import original
+from jobs.coverage import ground
+from jobs.original import Fate
+from jobs.sources import granule
 from kartotek.errors import BadFile, Corrupted
-from kartotek.product import ID
+from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage, digest
 
@@ -35,13 +40,19 @@ class Published:
 
 
 def publish(
-    converted: Converted, storage: Storage, catalog: Catalog, *, lease: Lease | None = None, recipe: str = ""
+    converted: Converted,
+    storage: Storage,
+    catalog: Catalog,
+    *,
+    lease: Lease | None = None,
+    recipe: str = "",
+    fate: Fate = Fate.KEEP,
 ) -> Published:
     """Store what conversion made, check it, and make the item visible.
 
     Of a product that is leased from the ledger it is noted there, in the transaction that makes the item visible, that
-    it is done, by which recipe, and what it took. Raises BadFile (a file fails its check), StorageError or Corrupted
-    (what was read back differs), LostLease; nothing is visible then.
+    it is done, by which recipe, what it took, and whether the product is to be deleted. Raises BadFile (a file fails
+    its check), StorageError or Corrupted (what was read back differs), LostLease; nothing is visible then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
@@ -53,44 +64,50 @@ def publish(
                 cog.validate(path)
             checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
             key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
-            storage.create(key, path)
-            _compare(storage, key, checksum, path.stat().st_size)
+            store(storage, key, path, checksum)
             item.assets[name].href = MARKER + key
             total += path.stat().st_size
+        if linked := original.linked(converted, catalog, lease, fate):
+            item.add_asset(PRODUCT, linked)
         content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
         checksum = hashlib.sha256(content).hexdigest()
         path = converted.folder / "item.json"
         path.write_bytes(content)
-        key = f"{collection}/{item.id}/item.{checksum}.json"
-        storage.create(key, path)
-        _compare(storage, key, checksum, len(content))
+        store(storage, f"{collection}/{item.id}/item.{checksum}.json", path, checksum)
     kind = items.collection(converted.collection)
     with watch.stage("publish"):
         replaced = catalog.publish(
             content,
             collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
             counted=converted.squares,
-            done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
+            done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe, fate)),
         )
     if lease is not None:
         catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
 
 
-def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:
+def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str, fate: Fate) -> Work:
     """What the ledger is told."""
-    source = converted.source
+    source, whole = converted.source, "kartotek:missing" not in converted.item.properties
+    take, zone = granule(converted.item.id)
     return Work(
         timings={**converted.timings, **timings},
         bytes_read=source.bytes if source else 0,
         bytes_written=written,
         recipe=recipe,
         checksum=source.checksum if source else "",
+        take=take,
+        zone=zone,
+        ground=ground(converted.stated) if whole else None,
+        original=Original.DELETING if fate is Fate.DELETE else None,
     )
 
 
-def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:
-    """Read back what lies under a key, and raise Corrupted where it is not what was written."""
+def store(storage: Storage, key: str, path: Path, checksum: str) -> None:
+    """Store a file under a key, read it back, and raise Corrupted where it is not what was written."""
+    storage.create(key, path)
+    size = path.stat().st_size
     found, length = digest(storage, key)
     if (found, length) != (checksum, size):
         raise Corrupted(

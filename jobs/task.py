@@ -16,9 +16,11 @@ import psutil
 import tenacity
 
 from catalog.ledger import Lease, Order, State
+from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
-from jobs import fetch, worker
+from jobs import deletion, fetch, worker, zones
+from jobs.original import Fate
 from jobs.publish import Published, publish
 from jobs.worker import Limits
 from kartotek.errors import (
@@ -26,7 +28,6 @@ from kartotek.errors import (
     Corrupted,
     HostileProduct,
     LostLease,
-    MissingProduct,
     OutsideGrid,
     ProductError,
     StorageError,
@@ -56,6 +57,12 @@ class Setup:
     """How often a product that fails is tried."""
     wait: float = 60
     """Seconds before it is tried again; twice as long each time."""
+    only: Search | None = None
+    """Only registered products whose items this finds."""
+    prefer: int | None = None
+    """UTM zone; what its products show of a pass is converted from no other."""
+    fate: Fate = Fate.KEEP
+    """What becomes of a product once it is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +89,10 @@ def work(
     """
     ledger, began = catalog.ledger, time.monotonic()
 
-    def outcome(state: State | None, error: Exception | None = None, published: Published | None = None) -> Outcome:
-        cause, reason = (type(error).__name__, str(error)) if error else ("", "")
+    def outcome(
+        state: State | None, error: Exception | None = None, published: Published | None = None, reason: str = ""
+    ) -> Outcome:
+        cause, reason = (type(error).__name__, str(error)) if error else ("", reason)
         return Outcome(
             place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
             seconds=time.monotonic() - began,
@@ -91,7 +100,13 @@ def work(
 
     lines: deque[str] = deque(maxlen=LINES)
     try:
-        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patient))
+        if reason := zones.covered(lease, ledger, prefer=setup.prefer, limits=setup.limits):
+            ledger.skip(lease, cause=zones.CAUSE, reason=reason)
+            return outcome(State.SKIPPED, reason=reason)
+        published = _converted(lease, lines, catalog, storage, setup, patient)
+        if setup.fate is Fate.DELETE:
+            published = replace(published, notes=(*published.notes, *deletion.finish(catalog, storage, lease.place)))
+        return outcome(State.DONE, published=published)
     except (ProductError, BadFile, Corrupted) as error:
         try:
             state = ledger.fail(
@@ -132,7 +147,9 @@ def _converted(
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
             made = _made(lease.place, Path(folder), lines, setup)
-            publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
+            publishing = partial(
+                publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate
+            )
             return patient(publishing) if patient else publishing()
     except OSError as error:
         raise StorageError(
@@ -150,7 +167,7 @@ def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converte
         with watch.stage("read"):
             path = fetch.fetch(place, folder / "in")
     elif not os.path.lexists(path):
-        raise MissingProduct(f"{place}: not there any more; was it moved or removed after it was found?")
+        raise fetch.gone(place)
     made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
     timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
     shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make

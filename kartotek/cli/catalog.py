@@ -10,7 +10,6 @@ from typing import Any
 import click
 import orjson
 
-from catalog import questions
 from catalog.access import OPERATOR
 from catalog.search import Search
 from catalog.store import Catalog
@@ -43,10 +42,10 @@ Examples:
   kartotek search --bbox 17.5,59.7,18.5,60.2 --datetime 2022-07-01/..
   kartotek search --collections sentinel-2-l2a --limit 3 --json | jq .id"""
 )
-@click.option("--collections", metavar="ID,...", help="Of these collections.")
+@options.collections
 @click.option("--ids", metavar="ID,...", help="Of these ids.")
-@click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
-@click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end.")
+@options.bbox
+@options.period
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
 @options.json_option("Print one STAC item a line.")
 @options.database
@@ -60,15 +59,7 @@ def search(
     database: str | None,
 ) -> None:
     """Search the catalog, newest first: id, time and cloud share of each item."""
-    start, end = questions.interval(period, days=True)
-    asked = Search(
-        collections=questions.names("collections", collections.split(",") if collections else None),
-        ids=questions.names("ids", ids.split(",") if ids else None),
-        area=None if bbox is None else questions.box(bbox),
-        start=start,
-        end=end,
-        limit=limit,
-    )
+    asked = options.search(collections=collections, bbox=bbox, period=period, ids=ids, limit=limit)
     with _existing(options.load(database=database).database) as catalog:
         for content in _found(catalog, asked):
             if as_json:
