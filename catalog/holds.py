@@ -7,10 +7,10 @@ leftover, and two that publish the same item could each remove what the other co
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, tuple_, update
 
 from catalog import dialects
 from catalog.connections import Connections
@@ -20,12 +20,17 @@ from kartotek.errors import LostLease
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """One turn at an item's files."""
+    """One turn at the files of some items."""
 
-    collection: str
-    item: str
+    items: tuple[tuple[str, str], ...]
+    """(collection, item) of each."""
     token: str
     """Of this turn alone."""
+
+    @property
+    def name(self) -> str:
+        """Of one of them, for messages."""
+        return "/".join(self.items[0]) + (f" and {len(self.items) - 1} more" if len(self.items) > 1 else "")
 
 
 class Holds:
@@ -35,36 +40,40 @@ class Holds:
         self._connections = connections
         self._database = dialects.DATABASES[connections.engine.dialect.name]
 
-    def take(self, collection: str, item: str, owner: str, *, seconds: float) -> Hold | None:
-        """Take an item's files in hand, for so long by the database's clock; None where another has them."""
-        hold = Hold(collection=collection, item=item, token=uuid.uuid4().hex)
-        row = {"collection": collection, "item": item}
+    def take(self, items: Collection[tuple[str, str]], owner: str, *, seconds: float) -> Hold | None:
+        """Take the files of items in hand, each a (collection, item), for so long by the database's clock.
+
+        None where another has those of any of them.
+        """
+        hold = Hold(items=tuple(sorted(items)), token=uuid.uuid4().hex)
         mine = {"token": hold.token, "owner": owner, "until": self._database.now(seconds)}
-        statement = self._database.insert(holds).values(**row, **mine)
+        statement = self._database.insert(holds).values(collection=bindparam("of"), item=bindparam("its"), **mine)
         statement = statement.on_conflict_do_update(
             index_elements=["collection", "item"], set_=mine, where=holds.c.until < self._database.now()
         )
         with self._connections.writing() as connection:
-            taken = connection.scalar(statement.returning(holds.c.token))
-        return None if taken is None else hold
+            for collection, item in hold.items:  # in order, so that nobody locks another out
+                if not connection.execute(statement, {"of": collection, "its": item}).rowcount:
+                    connection.rollback()
+                    return None
+        return hold
 
     def renew(self, hold: Hold, *, seconds: float) -> bool:
-        """Prolong a hold; whether it is still its owner's."""
-        change = update(holds).where(*_of(hold)).values(until=self._database.now(seconds))
+        """Prolong a hold; whether all of it is still its owner's."""
+        change = update(holds).where(_of(hold)).values(until=self._database.now(seconds))
         with self._connections.writing() as connection:
-            return bool(connection.execute(change).rowcount)
+            return bool(connection.execute(change).rowcount == len(hold.items))
 
     def release(self, hold: Hold) -> None:
         """Give an item's files out of hand; nothing where another has them by now."""
         with self._connections.writing() as connection:
-            connection.execute(delete(holds).where(*_of(hold)))
+            connection.execute(delete(holds).where(_of(hold)))
 
-    def holder(self, collection: str, item: str) -> str | None:
-        """Who has an item's files in hand."""
-        wanted = select(holds.c.owner).where(holds.c.collection == collection, holds.c.item == item)
+    def holders(self, items: Collection[tuple[str, str]]) -> set[str]:
+        """Who has files of these items in hand."""
+        wanted = select(holds.c.owner).where(tuple_(holds.c.collection, holds.c.item).in_(list(items)))
         with self._connections.reading() as connection:
-            found: str | None = connection.scalar(wanted)
-        return found
+            return set(connection.scalars(wanted))
 
     def release_of(self, owners: Sequence[str]) -> None:
         """Release all that owners hold who are known to be gone."""
@@ -74,14 +83,14 @@ class Holds:
 
 def check(connection: Connection, hold: Hold) -> None:
     """Raise LostLease unless a hold is still its owner's, and nobody else's before the transaction ends."""
-    if not connection.execute(update(holds).where(*_of(hold)).values(token=hold.token)).rowcount:
+    if connection.execute(update(holds).where(_of(hold)).values(token=hold.token)).rowcount != len(hold.items):
         raise lost(hold)
 
 
 def lost(hold: Hold) -> LostLease:
     """What to raise of a hold that is another's now."""
-    return LostLease(f"{hold.collection}/{hold.item}: held for too long without a word; another has its files now")
+    return LostLease(f"{hold.name}: held for too long without a word; another has its files now")
 
 
-def _of(hold: Hold) -> tuple[ColumnElement[bool], ...]:
-    return holds.c.collection == hold.collection, holds.c.item == hold.item, holds.c.token == hold.token
+def _of(hold: Hold) -> ColumnElement[bool]:
+    return holds.c.token == hold.token

@@ -99,6 +99,10 @@ products = Table(
     Column("pk", _Key, primary_key=True, autoincrement=True),
     Column("place", Name, nullable=False),
     Column("sensed", Instant),
+    Column("take", Name),
+    Column("zone", Integer),
+    Column("ground", Ring),
+    Column("href", Text),
     Column("state", Name, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
@@ -118,6 +122,7 @@ products = Table(
     Column("bytes_written", BigInteger),
     Column("recipe", Text),
     Column("checksum", Text),
+    Column("original", Text),
     UniqueConstraint("place"),
 )
 """The ledger (`catalog.ledger`)."""
@@ -125,6 +130,8 @@ products = Table(
 Index("ix_products_next", products.c.state, products.c.attempts, products.c.pk)
 Index("ix_products_finished", products.c.state, products.c.finished)
 Index("ix_products_sensed", products.c.state, products.c.attempts, products.c.sensed)
+Index("ix_products_take", products.c.take, products.c.zone, products.c.state)
+Index("ix_products_item", products.c.collection, products.c.item)
 
 holds = Table(
     "holds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
@@ -13,15 +13,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from shapely import Geometry
 from shapely.geometry import shape
-from sqlalchemy import Connection, Select, delete, func, insert, select, true
+from sqlalchemy import Connection, Select, delete, func, insert, select, true, update
 
-from catalog import dialects, documents, holds, ledger
+from catalog import dialects, documents, holds, ledger, registering
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
 from catalog.holds import Hold, Holds
-from catalog.ledger import Lease, Ledger, Work
+from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
 from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
 from catalog.rings import ring
@@ -199,8 +200,7 @@ class Catalog:
         product or the item's files now; nothing has changed then.
         """
         document = documents.parsed(content)
-        if documents.stored(document) != content:
-            raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
+        _check_form(document, content)
         row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
         with self._connections.writing() as connection:
@@ -219,14 +219,46 @@ class Catalog:
             )
             if pk is None:
                 raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
-            dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
-            connection.execute(delete(rings).where(rings.c.item == pk))
-            if whole is not None:
-                connection.execute(insert(rings).values(item=pk, ring=whole))
+            _put_place(connection, pk, row, whole)
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
                 connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
         return before is not None
+
+    def registered(self, places: Collection[str]) -> dict[str, str | None]:
+        """Place → href of those of the places that have an item, registered or converted."""
+        with self._connections.reading() as connection:
+            return registering.known(connection, places)
+
+    def register(self, entries: Sequence[Registration], *, hold: Hold | None = None) -> list[bool]:
+        """Make items of products visible that are not converted yet, and note them in the ledger, in one transaction.
+
+        Whether each was: an item that is converted stays as it is. What else is written is as in `publish`; ledger,
+        collections and items in the same order as there, so that nobody locks another out. Raises LostLease where
+        another has some of the items' files now.
+        """
+        found = [(entry, documents.parsed(entry.content)) for entry in entries]
+        for entry, document in found:
+            _check_form(document, entry.content)
+        kinds = {content: _collection_row(content) for content in {entry.collection for entry in entries}}
+        visible: dict[str, bool] = {}
+        with self._connections.writing() as connection:
+            if hold is not None:
+                holds.check(connection, hold)
+            registering.enter(connection, [(entry, one["collection"], one["id"]) for entry, one in found])
+            for kind in sorted(kinds.values(), key=lambda kind: str(kind["id"])):
+                _enter(connection, kind, keep=["private"])
+            for entry, one in sorted(found, key=lambda pair: (pair[1]["collection"], pair[1]["id"])):
+                written = _put_registered(connection, _row(one, entry.content), ring(one))
+                visible[entry.source.place] = written
+            converted = [place for place, written in visible.items() if not written]
+            registering.skip(connection, converted, cause="Converted", reason="its item is converted already")
+        return [visible[entry.source.place] for entry in entries]
+
+    def set_aside(self, failed: Sequence[tuple[Source, Failure]]) -> None:
+        """Note products whose metadata can't be read; those that anything else is known of stay as they are."""
+        with self._connections.writing() as connection:
+            registering.set_aside(connection, failed)
 
     def put_collection(self, content: bytes, *, private: bool | None = None) -> None:
         """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given.
@@ -250,6 +282,12 @@ class Catalog:
             connection.execute(delete(items).where(items.c.pk == pk))
 
 
+def _check_form(document: Mapping[str, Any], content: bytes) -> None:
+    """Raise BadRequest where an item's JSON is not in the form that is stored."""
+    if documents.stored(document) != content:
+        raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
+
+
 def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
     """The typed columns of an item's JSON."""
     properties = document["properties"]
@@ -266,6 +304,32 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "cloud_cover": properties.get("eo:cloud_cover"),
         "content": content,
     }
+
+
+def _put_place(connection: Connection, pk: int, row: Mapping[str, Any], whole: Geometry | None) -> None:
+    """Where an item is found, and its outline where it is cut."""
+    dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
+    connection.execute(delete(rings).where(rings.c.item == pk))
+    if whole is not None:
+        connection.execute(insert(rings).values(item=pk, ring=whole))
+
+
+def _put_registered(connection: Connection, row: dict[str, Any], whole: Geometry | None) -> bool:
+    """Write an item where none is, or one that is registered too; False where it is converted, and stays."""
+    there = select(items.c.pk, items.c.content).where(
+        items.c.collection == row["collection"], items.c.id == row["id"]
+    ).with_for_update()  # fmt: skip
+    adding = dialects.of(connection).insert(items).values(row).on_conflict_do_nothing().returning(items.c.pk)
+    pk = connection.scalar(adding)
+    if pk is None:
+        found = connection.execute(there).one()
+        if documents.CONVERTED in found.content:
+            return False
+        pk = found.pk
+        if found.content != row["content"]:
+            connection.execute(update(items).where(items.c.pk == pk).values(row))
+    _put_place(connection, pk, row, whole)
+    return True
 
 
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:

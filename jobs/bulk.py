@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from catalog.ledger import Ledger, State
+from catalog.search import Search
 from jobs import owner, task
 from jobs.patience import Patience
 from jobs.task import LEASE, Outcome
@@ -56,21 +57,21 @@ class Crew(Protocol):
         ...
 
 
-def run(ledger: Ledger, crew: Crew, *, stop: Stop = Stop()) -> Iterator[Outcome]:
+def run(ledger: Ledger, crew: Crew, *, stop: Stop = Stop(), only: Search | None = None) -> Iterator[Outcome]:
     """Have a crew work at all that waits, and yield each outcome as it comes; the crew is closed then.
 
     It ends when nothing waits and nobody has anything in hand, here or elsewhere. Products that processes of this
     machine held which are gone wait again at once, those of others when their leases run out. Raises StorageError,
     CatalogError or ClusterError where one of them is away for too long.
     """
-    return _Run(ledger, crew, stop).outcomes()
+    return _Run(ledger, crew, stop, only).outcomes()
 
 
 class _Run:
     """The state of one run."""
 
-    def __init__(self, ledger: Ledger, crew: Crew, stop: Stop) -> None:
-        self.ledger, self.crew, self.stop = ledger, crew, stop
+    def __init__(self, ledger: Ledger, crew: Crew, stop: Stop, only: Search | None) -> None:
+        self.ledger, self.crew, self.stop, self.only = ledger, crew, stop, only
         self.begun = self.missing = self.lost = 0
         self.looked = -math.inf
         self.found_none = False
@@ -107,7 +108,7 @@ class _Run:
             return
         self._tidy()
         if self.found_none:
-            counts = self.ledger.counts()
+            counts = self.ledger.counts(self.only)
             self.waiting = counts[State.WAITING]
             self.left = self.waiting + counts[State.RUNNING]
         self.looked = time.monotonic()

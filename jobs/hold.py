@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from catalog.holds import Hold, Holds, lost
@@ -39,12 +39,12 @@ class Held:
 
 
 @contextmanager
-def held(holds: Holds, collection: str, item: str, *, patience: float = PATIENCE) -> Iterator[Held]:
-    """Have an item's files in hand inside.
+def held(holds: Holds, *items: tuple[str, str], patience: float = PATIENCE) -> Iterator[Held]:
+    """Have the files of items, each a (collection, item), in hand inside.
 
-    Who had them and is known to be gone has them no more. Raises Busy where somebody has them for all of `patience`.
+    Who had them and is known to be gone has them no more. Raises Busy where somebody has some for all of `patience`.
     """
-    kept = _taken(holds, collection, item, patience)
+    kept = _taken(holds, items, patience)
     over = threading.Event()
 
     def keep() -> None:
@@ -53,7 +53,7 @@ def held(holds: Holds, collection: str, item: str, *, patience: float = PATIENCE
             try:
                 kept.renewed = began if holds.renew(kept.hold, seconds=LEASE) else None
             except CatalogError as error:
-                log.warning("%s/%s: can't be kept in hand: %s", collection, item, error)
+                log.warning("%s: can't be kept in hand: %s", kept.hold.name, error)
 
     threading.Thread(target=keep, daemon=True).start()
     try:
@@ -66,22 +66,21 @@ def held(holds: Holds, collection: str, item: str, *, patience: float = PATIENCE
             _left.add(kept.hold)
 
 
-def _taken(holds: Holds, collection: str, item: str, patience: float) -> Held:
+def _taken(holds: Holds, items: Sequence[tuple[str, str]], patience: float) -> Held:
     late = time.monotonic() + patience
-    for left in [left for left in _left if (left.collection, left.item) == (collection, item)]:
+    for left in [left for left in _left if not set(items).isdisjoint(left.items)]:
         holds.release(left)
         _left.discard(left)
     while True:
         began = time.clock_gettime(_CLOCK)
-        hold = holds.take(collection, item, owner.me(), seconds=LEASE)
+        hold = holds.take(items, owner.me(), seconds=LEASE)
         if hold is not None:
             return Held(hold, began)
-        holder = holds.holder(collection, item)
-        if holder is not None and owner.gone([holder]):
-            holds.release_of([holder])
+        holders = holds.holders(items)
+        if dead := owner.gone(holders):
+            holds.release_of(dead)
         elif time.monotonic() >= late:
-            raise Busy(
-                f"{collection}/{item}: {holder or 'somebody'} publishes or sweeps its files just now; try again later"
-            )
+            who = ", ".join(sorted(holders)) or "somebody"
+            raise Busy(f"{'/'.join(items[0])}: {who} publishes or sweeps its files just now; try again later")
         else:
             time.sleep(_POLL)

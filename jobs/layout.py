@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 
 from catalog import documents
-from kartotek.storage import MARKER, Storage
+from kartotek.errors import Corrupted
+from kartotek.storage import MARKER, Storage, digest
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/([^/]+)\.([0-9a-f]{64})\.([a-z0-9]+)")
 _JSON = "item"
@@ -41,6 +43,18 @@ class Place:
     def is_json(self) -> bool:
         """Whether it is the item's own JSON."""
         return self.name == _JSON and self.suffix == "json"
+
+
+def store(storage: Storage, place: Place, path: Path) -> None:
+    """Store a file in its place, read it back, and raise Corrupted where it is not what its key says."""
+    storage.create(place.key, path)
+    size = path.stat().st_size
+    found, length = digest(storage, place.key)
+    if (found, length) != (place.checksum, size):
+        raise Corrupted(
+            f"{place.key}: read back {length} bytes with SHA-256 {found[:12]}, written {size} with "
+            f"{place.checksum[:12]}; remove the object and convert the product again"
+        )
 
 
 def of_json(collection: str, item: str, content: bytes) -> Place:

@@ -16,17 +16,20 @@ import pystac
 
 from catalog import documents
 from catalog.access import OPERATOR
-from catalog.ledger import Lease, Work
+from catalog.ledger import Lease, Original, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
-from jobs import record
+from jobs import layout, original, record
+from jobs.coverage import ground
 from jobs.hold import held
 from jobs.layout import Place, of_json
-from kartotek.errors import BadFile, CatalogError, Corrupted, NotFound, StorageError
-from kartotek.product import ID
+from jobs.original import Fate
+from jobs.sources import granule
+from kartotek.errors import BadFile, CatalogError, NotFound, StorageError
+from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
-from kartotek.storage import MARKER, Storage, digest
+from kartotek.storage import MARKER, Storage
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +48,20 @@ class Published:
 
 
 def publish(
-    converted: Converted, storage: Storage, catalog: Catalog, *, lease: Lease | None = None, recipe: str = ""
+    converted: Converted,
+    storage: Storage,
+    catalog: Catalog,
+    *,
+    lease: Lease | None = None,
+    recipe: str = "",
+    fate: Fate = Fate.KEEP,
 ) -> Published:
     """Store what conversion made, check it, and make the item visible.
 
     Of a product that is leased from the ledger it is noted there, in the transaction that makes the item visible, that
-    it is done, by which recipe, and what it took. Raises BadFile (a file fails its check), StorageError or Corrupted
-    (what was read back differs), LostLease, Busy (somebody else has the item's files in hand); nothing is visible then.
+    it is done, by which recipe, what it took, and whether the product is to be deleted. Raises BadFile (a file fails
+    its check), StorageError or Corrupted (what was read back differs), LostLease, Busy (somebody else has the item's
+    files in hand); nothing is visible then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
@@ -60,10 +70,12 @@ def publish(
         items.collection(converted.collection).to_dict(include_self_link=False, transform_hrefs=False)
     )
     watch = Stopwatch()
-    with held(catalog.holds, collection, item.id) as hands:
+    with held(catalog.holds, (collection, item.id)) as hands:
         earlier = _earlier(catalog, collection, item.id)
         with watch.stage("store"):
             total = _store_files(converted, item, storage)
+            if linked := original.linked(converted, catalog, earlier, lease, fate):
+                item.add_asset(PRODUCT, linked)
             content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
             beside = of_json(collection, item.id, content)
             if earlier is not None and earlier != content:
@@ -71,15 +83,14 @@ def publish(
                 storage.delete(beside.key)
             path = converted.folder / "item.json"
             path.write_bytes(content)
-            storage.create(beside.key, path)
-            _compare(storage, beside.key, beside.checksum, len(content))
+            layout.store(storage, beside, path)
             record.keep(storage, catalog, collection, kind)
         with watch.stage("publish"):
             replaced = catalog.publish(
                 content,
                 collection=kind,
                 counted=converted.squares,
-                done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
+                done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe, fate)),
                 hold=hands.hold,
             )
         if earlier is not None and earlier != content:
@@ -111,11 +122,9 @@ def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> i
             checksum=str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220"),
             suffix=path.suffix.removeprefix("."),
         )
-        size = path.stat().st_size
-        storage.create(place.key, path)
-        _compare(storage, place.key, place.checksum, size)
+        layout.store(storage, place, path)
         item.assets[name].href = MARKER + place.key
-        total += size
+        total += path.stat().st_size
     return total
 
 
@@ -127,23 +136,18 @@ def _forget(storage: Storage, place: Place) -> None:
         log.warning("%s: left for `kartotek sweep`: %s", place.key, error)
 
 
-def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:
+def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str, fate: Fate) -> Work:
     """What the ledger is told."""
-    source = converted.source
+    source, whole = converted.source, "kartotek:missing" not in converted.item.properties
+    take, zone = granule(converted.item.id)
     return Work(
         timings={**converted.timings, **timings},
         bytes_read=source.bytes if source else 0,
         bytes_written=written,
         recipe=recipe,
         checksum=source.checksum if source else "",
+        take=take,
+        zone=zone,
+        ground=ground(converted.stated) if whole else None,
+        original=Original.DELETING if fate is Fate.DELETE else None,
     )
-
-
-def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:
-    """Read back what lies under a key, and raise Corrupted where it is not what was written."""
-    found, length = digest(storage, key)
-    if (found, length) != (checksum, size):
-        raise Corrupted(
-            f"{key}: read back {length} bytes with SHA-256 {found[:12]}, written {size} with {checksum[:12]}; remove "
-            "the object and convert the product again"
-        )

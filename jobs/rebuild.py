@@ -69,7 +69,7 @@ def _known(catalog: Catalog, collection: str, item: str) -> bool:
 
 def _enter(storage: Storage, catalog: Catalog, kind: Record, collection: str, item: str) -> bool:
     """Enter an item, its files in hand; False where somebody published it meanwhile."""
-    with held(catalog.holds, collection, item) as hands:
+    with held(catalog.holds, (collection, item)) as hands:
         keys = list(storage.keys(f"{collection}/{item}/"))
         jsons = [place for key in keys if (place := layout.of_key(key)) and place.is_json]
         if not jsons or _known(catalog, collection, item):

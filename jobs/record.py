@@ -33,7 +33,7 @@ def keep(storage: Storage, catalog: Catalog, collection: str, content: bytes) ->
     try:
         storage.size(_key(collection, _record(catalog, collection, content)))
     except NotStored:
-        with held(catalog.holds, collection, ""):
+        with held(catalog.holds, (collection, "")):
             _replace(storage, collection, _record(catalog, collection, content))
 
 
@@ -43,7 +43,7 @@ def set_private(storage: Storage, catalog: Catalog, collection: str, *, private:
     Raises NotFound.
     """
     content = catalog.collection(OPERATOR, collection)
-    with held(catalog.holds, collection, ""):
+    with held(catalog.holds, (collection, "")):
         if private:
             _write(storage, collection, Record(content, private=True))
         catalog.put_collection(content, private=private)

@@ -75,7 +75,7 @@ def _check_it_is_the_right_one(storage: Storage, catalog: Catalog) -> None:
 def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Swept:
     """Remove an item's unnamed files, looked for anew now that nobody publishes it. Raises Busy and LostLease."""
     removed, total = [], 0
-    with held(catalog.holds, collection, item, patience=0) as hands:
+    with held(catalog.holds, (collection, item), patience=0) as hands:
         try:
             content = catalog.item(OPERATOR, collection, item)
         except NotFound:

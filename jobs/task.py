@@ -18,9 +18,11 @@ from pathlib import Path
 import psutil
 
 from catalog.ledger import Lease, Ledger, Order, State
+from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
-from jobs import fetch, owner, worker
+from jobs import deletion, fetch, owner, worker, zones
+from jobs.original import Fate
 from jobs.patience import Patience
 from jobs.publish import Published, publish
 from jobs.worker import Limits
@@ -31,7 +33,6 @@ from kartotek.errors import (
     Corrupted,
     HostileProduct,
     LostLease,
-    MissingProduct,
     OutsideGrid,
     ProductError,
     StorageError,
@@ -65,6 +66,12 @@ class Setup:
     """Seconds before it is tried again; twice as long each time."""
     patience: float = 900
     """Seconds for which a storage or a database may be away."""
+    only: Search | None = None
+    """Only registered products whose items this finds."""
+    prefer: int | None = None
+    """UTM zone; what its products show of a pass is converted from no other."""
+    fate: Fate = Fate.KEEP
+    """What becomes of a product once it is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ def take(catalog: Catalog, storage: Storage, setup: Setup, patience: Patience) -
     """
 
     def once() -> Outcome | None:
-        lease = catalog.ledger.claim(owner.me(), seconds=LEASE, order=setup.order)
+        lease = catalog.ledger.claim(owner.me(), seconds=LEASE, order=setup.order, only=setup.only, prefer=setup.prefer)
         if lease is not None and patience.over.is_set():
             catalog.ledger.give_back(lease)
             return None
@@ -132,8 +139,10 @@ def _kept(ledger: Ledger, lease: Lease) -> Iterator[None]:
 def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, patience: Patience | None) -> Outcome:
     ledger, began = catalog.ledger, time.monotonic()
 
-    def outcome(state: State | None, error: Exception | None = None, published: Published | None = None) -> Outcome:
-        cause, reason = (type(error).__name__, str(error)) if error else ("", "")
+    def outcome(
+        state: State | None, error: Exception | None = None, published: Published | None = None, reason: str = ""
+    ) -> Outcome:
+        cause, reason = (type(error).__name__, str(error)) if error else ("", reason)
         return Outcome(
             place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
             seconds=time.monotonic() - began,
@@ -141,7 +150,13 @@ def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, pati
 
     lines: deque[str] = deque(maxlen=LINES)
     try:
-        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patience))
+        if reason := zones.covered(lease, ledger, prefer=setup.prefer, limits=setup.limits):
+            ledger.skip(lease, cause=zones.CAUSE, reason=reason)
+            return outcome(State.SKIPPED, reason=reason)
+        published = _converted(lease, lines, catalog, storage, setup, patience)
+        if setup.fate is Fate.DELETE:
+            published = replace(published, notes=(*published.notes, *deletion.finish(catalog, storage, lease.place)))
+        return outcome(State.DONE, published=published)
     except (ProductError, BadFile, Corrupted) as error:
         try:
             state = ledger.fail(
@@ -185,7 +200,9 @@ def _converted(
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
             made = _made(lease.place, Path(folder), lines, setup)
-            publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
+            publishing = partial(
+                publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate
+            )
             return patience(publishing) if patience else publishing()
     except OSError as error:
         raise StorageError(
@@ -203,7 +220,7 @@ def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converte
         with watch.stage("read"):
             path = fetch.fetch(place, folder / "in")
     elif not os.path.lexists(path):
-        raise MissingProduct(f"{place}: not there any more; was it moved or removed after it was found?")
+        raise fetch.gone(place)
     made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
     timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
     shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make

@@ -41,7 +41,7 @@ def verify(storage: Storage, catalog: Catalog, search: Search, *, workers: int) 
     found = catalog.walk(OPERATOR, replace(search, limit=PAGE))
     with ThreadPoolExecutor(workers) as threads:
         while some := list(islice(found, PAGE)):
-            yield from threads.map(lambda one: _item(storage, catalog, one[0].collection, one[0].id, one[1]), some)
+            yield from threads.map(lambda one: checked(storage, catalog, one[0].collection, one[0].id, one[1]), some)
 
 
 def repair(storage: Storage, catalog: Catalog, found: Verified) -> bool:
@@ -50,7 +50,7 @@ def repair(storage: Storage, catalog: Catalog, found: Verified) -> bool:
     The objects are removed, since none is ever written over, and the product waits to be converted once more. Nothing
     changes where the ledger does not know it.
     """
-    with held(catalog.holds, found.collection, found.item):
+    with held(catalog.holds, (found.collection, found.item)):
         if not catalog.ledger.again(found.collection, found.item):
             return False
         for key in found.damaged:
@@ -58,7 +58,7 @@ def repair(storage: Storage, catalog: Catalog, found: Verified) -> bool:
     return True
 
 
-def _item(storage: Storage, catalog: Catalog, collection: str, item: str, content: bytes) -> Verified:
+def checked(storage: Storage, catalog: Catalog, collection: str, item: str, content: bytes) -> Verified:
     """One item's files; again where it was published anew meanwhile, since its earlier ones may have been swept."""
     while True:
         places = layout.named(collection, item, content)

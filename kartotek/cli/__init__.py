@@ -19,6 +19,7 @@ COMMANDS = {
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
     "quarantine": ("kartotek.cli.bulk", "Set products aside that are not to be converted."),
     "rebuild": ("kartotek.cli.upkeep", "Enter all items that lie in the storage and that the catalog does not have."),
+    "register": ("kartotek.cli.register", "Make archives searchable by their metadata; convert them when it suits."),
     "retry": ("kartotek.cli.bulk", "Let products that are set aside wait again."),
     "run": ("kartotek.cli.bulk", "Convert and publish all products of archives; stop and start it at any time."),
     "sample": ("kartotek.cli.sample", "Make lifelike Sentinel-2 products of Sweden."),

@@ -23,6 +23,12 @@ database = click.option(
 storage = click.option(
     "--storage", metavar="FOLDER", help="Where files lie  [default: KARTOTEK_STORAGE, or kartotek-store]"
 )
+collections = click.option("--collections", metavar="ID,...", help="Of these collections.")
+ids = click.option("--ids", metavar="ID,...", help="Of these ids.")
+bbox = click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
+period = click.option(
+    "--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end."
+)
 
 
 def json_option(text: str) -> Callable[[Command], Command]:
@@ -32,17 +38,10 @@ def json_option(text: str) -> Callable[[Command], Command]:
 
 def which_items(command: Command) -> Command:
     """Options that narrow down which items are meant; `asked` makes a search of them."""
-    for option in (
-        click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' open."),
-        click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees."),
-        click.option("--ids", metavar="ID,...", help="Of these ids."),
-        click.option("--collections", metavar="ID,...", help="Of these collections."),
-    ):
-        command = option(command)
-    return command
+    return collections(ids(bbox(period(command))))
 
 
-def asked(*, collections: str | None, ids: str | None, bbox: str | None, period: str | None) -> Search:
+def asked(*, collections: str | None, bbox: str | None, period: str | None, ids: str | None = None) -> Search:
     """The search that options ask for. Raises BadRequest."""
     start, end = questions.interval(period, days=True)
     return Search(
@@ -70,4 +69,7 @@ def opened(settings: Settings) -> Iterator[Catalog]:
         yield catalog
 
 
-__all__ = ["asked", "database", "existing", "json_option", "load", "opened", "storage", "which_items"]
+__all__ = [
+    "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened", "period", "storage",
+    "which_items",
+]  # fmt: skip

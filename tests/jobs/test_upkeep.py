@@ -206,7 +206,7 @@ def test_a_sweep_beside_the_wrong_database_is_refused(filled, storage, new_datab
 def test_a_sweep_leaves_what_is_being_published(filled, storage):
     collection, item, _ = first(filled)
     key = left_over(storage, collection, item)
-    with held(filled.holds, collection, item):
+    with held(filled.holds, (collection, item)):
         assert [(one.busy, one.keys) for one in sweep(storage, filled)] == [(True, ())]
     assert storage.size(key)
     assert [one.keys for one in sweep(storage, filled)] == [(key,)]
@@ -224,15 +224,15 @@ def test_a_sweep_in_a_bucket(filled, storage, bucket, tmp_path):
 
 
 def test_files_are_in_one_pair_of_hands_at_a_time(catalog):
-    with held(catalog.holds, "c", "i"):
+    with held(catalog.holds, ("c", "i")):
         with (
             pytest.raises(Busy, match=r"c/i: .* publishes or sweeps its files just now"),
-            held(catalog.holds, "c", "i", patience=0.3),
+            held(catalog.holds, ("c", "i"), patience=0.3),
         ):
             pass
-        with held(catalog.holds, "c", "other", patience=0):
+        with held(catalog.holds, ("c", "other"), patience=0):
             pass
-    with held(catalog.holds, "c", "i", patience=0):
+    with held(catalog.holds, ("c", "i"), patience=0):
         pass
 
 
@@ -240,7 +240,7 @@ def test_who_waits_gets_its_turn(catalog):
     turns = []
 
     def work():
-        with held(catalog.holds, "c", "i"):
+        with held(catalog.holds, ("c", "i")):
             turns.append("begins")
             time.sleep(0.02)
             turns.append("ends")
@@ -256,30 +256,30 @@ def test_who_waits_gets_its_turn(catalog):
 def test_what_the_dead_held_is_free_at_once(catalog):
     dying = (
         "import os, sys; from catalog.store import Catalog; from jobs.hold import held\n"
-        "with held(Catalog(sys.argv[1]).holds, 'c', 'i'): os._exit(9)"
+        "with held(Catalog(sys.argv[1]).holds, ('c', 'i')): os._exit(9)"
     )
     url = catalog._connections.engine.url.render_as_string(hide_password=False)
     assert subprocess.run([sys.executable, "-c", dying, url], check=False).returncode == 9
-    assert catalog.holds.holder("c", "i")
-    with held(catalog.holds, "c", "i", patience=0.3):
+    assert catalog.holds.holders([("c", "i")])
+    with held(catalog.holds, ("c", "i"), patience=0.3):
         pass
 
 
 def test_a_hold_that_ran_out_is_another_s_and_its_owner_can_neither_publish_nor_sweep(
     catalog, make_item, make_collection, monkeypatch
 ):
-    stale = catalog.holds.take("c", "i", "elsewhere/1/1.00", seconds=-1)
-    with held(catalog.holds, "c", "i", patience=0):
+    stale = catalog.holds.take([("c", "i")], "elsewhere/1/1.00", seconds=-1)
+    with held(catalog.holds, ("c", "i"), patience=0):
         assert not catalog.holds.renew(stale, seconds=60)
         with pytest.raises(LostLease, match="c/i: held for too long"):
             catalog.publish(make_item("i"), collection=make_collection(), hold=stale)
         catalog.holds.release(stale)
-        with pytest.raises(Busy), held(catalog.holds, "c", "i", patience=0):
+        with pytest.raises(Busy), held(catalog.holds, ("c", "i"), patience=0):
             pass
     with pytest.raises(NotFound):
         catalog.item(OPERATOR, "c", "i")
     monkeypatch.setattr(hold, "LEASE", 0.0)
-    with held(catalog.holds, "c", "i") as hands, pytest.raises(LostLease):
+    with held(catalog.holds, ("c", "i")) as hands, pytest.raises(LostLease):
         hands.check()
 
 
