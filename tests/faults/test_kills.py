@@ -123,7 +123,7 @@ def attempts(url):
 
 
 @pytest.mark.parametrize(
-    ("archive", "broken"), [(2, 2), pytest.param(40, 40, marks=pytest.mark.full)], indirect=["archive"]
+    ("archive", "broken"), [(2, 5), pytest.param(40, 40, marks=pytest.mark.full)], indirect=["archive"]
 )
 def test_every_good_product_is_published_and_every_broken_one_is_set_aside_by_name(
     archive, undisturbed, new_database, tmp_path, broken
@@ -169,9 +169,10 @@ def _gone(path):
 
 
 def _other(path):
-    """Another product's pixels under this one's name."""
+    """A band of another granule under this one's name."""
     [band] = path.rglob("*_B03_10m.jp2")
-    [other] = path.rglob("*_B05_20m.jp2")
+    elsewhere = samples.write(replace(samples.scenes()[5], pixels=192), path.parent.parent / f"beside-{path.name}")
+    [other] = elsewhere.rglob("*_B03_10m.jp2")
     band.write_bytes(other.read_bytes())
     return band.name
 
