@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from api import errors, files, openapi, page, search, tiles
+from api import errors, files, openapi, page, products, search, tiles
 from api.middleware import Body, Head, Requests
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -29,6 +29,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
     app.include_router(tiles.router(catalog, blocks))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
+    app.include_router(products.router(catalog))
     app.include_router(page.page_router())
 
     openapi.complete(app)

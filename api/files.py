@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import APIRouter
@@ -21,7 +22,8 @@ from kartotek.storage import MARKER, MEDIA_TYPES, Storage
 
 _KEY = re.compile(r"([^/]+)/([^/]+)/[^/]+\.([0-9a-f]{64})(\.[a-z0-9]+)")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
-_PIECE = 1 << 20
+PIECE = 1 << 20
+"""Bytes that are sent at a time."""
 CONTENT: dict[str, dict[str, str]] = {kind: {} for kind in MEDIA_TYPES.values()}
 """What may come, for the OpenAPI document."""
 
@@ -64,28 +66,37 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
             return Response(status_code=304, headers=headers)
         if redirect and request.method == "GET" and (address := storage.url(key)):
             return RedirectResponse(address, headers={"Cache-Control": "no-store"})  # the address expires
-        size = storage.size(key)
-        start, stop = 0, size
-        status = HTTPStatus.OK
-        asked = request.headers.get("range") if request.method == "GET" else None  # RFC 9110, 14.2
-        if asked and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
-            part = _part(asked, size)
-            if part == ():
-                return problem(
-                    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-                    f"range {asked!r} of a file of {size} bytes",
-                    {"Content-Range": f"bytes */{size}"},
-                )
-            if part:
-                (start, stop), status = part, HTTPStatus.PARTIAL_CONTENT
-                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        headers["Content-Length"] = str(stop - start)
         kind = MEDIA_TYPES.get(suffix, "application/octet-stream")
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers, media_type=kind)
-        return StreamingResponse(_pieces(storage, key, start, stop), status, headers, kind)
+        return part(request, partial(storage.read, key), storage.size(key), headers, kind)
 
     return made
+
+
+def part(
+    request: Request, read: Callable[[int, int], bytes], size: int, headers: dict[str, str], kind: str
+) -> Response:
+    """A file, or the range of it that is asked for (RFC 9110, 14.2); `read` gives bytes from a start, so many.
+
+    `headers` are those of the whole file, with its ETag.
+    """
+    start, stop = 0, size
+    status = HTTPStatus.OK
+    asked = request.headers.get("range") if request.method == "GET" else None
+    if asked and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+        wanted = _part(asked, size)
+        if wanted == ():
+            return problem(
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                f"range {asked!r} of a file of {size} bytes",
+                {"Content-Range": f"bytes */{size}"},
+            )
+        if wanted:
+            (start, stop), status = wanted, HTTPStatus.PARTIAL_CONTENT
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=kind)
+    return StreamingResponse(_pieces(read, start, stop), status, headers, kind)
 
 
 def addresses(settings: Settings, storage: Storage) -> list[str]:
@@ -125,9 +136,9 @@ def _part(asked: str, size: int) -> tuple[int, int] | tuple[()] | None:
     return (start, stop) if start < size else ()
 
 
-def _pieces(storage: Storage, key: str, start: int, stop: int) -> Iterator[bytes]:
+def _pieces(read: Callable[[int, int], bytes], start: int, stop: int) -> Iterator[bytes]:
     while start < stop:
-        piece = storage.read(key, start, min(_PIECE, stop - start))
+        piece = read(start, min(PIECE, stop - start))
         yield piece
         start += len(piece)
         if not piece:

@@ -18,7 +18,7 @@ from api.errors import problem, unforeseen
 from kartotek import logs
 from kartotek.errors import BadRequest
 
-KNOW_HEAD = ("/files/", "/viewer/")
+KNOW_HEAD = ("/files/", "/products/", "/viewer/")
 """Routes that answer HEAD themselves, without reading what they would send."""
 
 HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")

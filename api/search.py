@@ -29,7 +29,7 @@ from catalog.search import Key, Search
 from catalog.store import Catalog
 from kartotek.errors import BadRequest
 from kartotek.settings import Settings
-from kartotek.storage import MARKER
+from kartotek.storage import MARKER, PRODUCTS
 
 GEOJSON = "application/geo+json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
@@ -102,6 +102,7 @@ class Links:
     def __init__(self, settings: Settings) -> None:
         self.root = settings.root
         self._files = f'"href":"{settings.files_root}/'.encode()
+        self._products = f'"href":"{settings.root}/products/'.encode()
 
     def item(self, content: bytes, collection: str, name: str) -> bytes:
         """An item with its links."""
@@ -132,6 +133,7 @@ class Links:
     def _spliced(self, content: bytes, links: list[tuple[str, str, str]]) -> bytes:
         """`links` is the last member of stored JSON, so that its end is always the same two bytes."""
         found = content.replace(f'"href":"{MARKER}'.encode(), self._files)
+        found = found.replace(f'"href":"{PRODUCTS}'.encode(), self._products)
         more = b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)
         first = b"" if found.endswith(b"[]}") else b","
         return found[:-2] + first + more + b"]}"

@@ -132,6 +132,10 @@ class Database(Protocol):
         """Whether there is a database to connect to."""
         ...
 
+    def file(self, url: URL) -> Path | None:
+        """The file that is the database, by its absolute path; None for a server's."""
+        ...
+
     def insert(self, table: Table) -> Any:
         """INSERT that knows ON CONFLICT."""
         ...
@@ -193,6 +197,11 @@ class SQLite:
     def exists(self, url: URL) -> bool:
         """SQLite would make an empty one of any name."""
         return url.database is not None and (url.database.startswith("file:") or Path(url.database).exists())
+
+    def file(self, url: URL) -> Path | None:
+        """Not told of one that is given as a URI."""
+        name = url.database or ""
+        return None if name.startswith("file:") else Path(name).absolute()
 
     def insert(self, table: Table) -> Any:
         """SQLite's INSERT."""
@@ -285,6 +294,10 @@ class PostGIS:
         """It says so itself where there is none."""
         return True
 
+    def file(self, url: URL) -> Path | None:
+        """None: it is a server's."""
+        return None
+
     def insert(self, table: Table) -> Any:
         """PostgreSQL's INSERT."""
         return postgresql.insert(table)
@@ -347,6 +360,11 @@ def engine(url: str) -> Engine:
 def exists(engine: Engine) -> bool:
     """Whether there is a database to connect to."""
     return DATABASES[engine.dialect.name].exists(engine.url)
+
+
+def file(engine: Engine) -> Path | None:
+    """The file that is the database, by its absolute path; None for a server's."""
+    return DATABASES[engine.dialect.name].file(engine.url)
 
 
 def _parsed(url: str) -> URL:

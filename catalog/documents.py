@@ -9,6 +9,8 @@ import orjson
 
 from kartotek.errors import BadRequest
 
+CONVERTED = b'"kartotek:recipe":'
+"""Stands in the JSON of an item that is converted, and not of one that is registered."""
 _SERVER = frozenset({"self", "root", "parent", "collection", "items"})
 """The links that depend on where the server stands; it adds them to each answer."""
 

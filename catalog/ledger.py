@@ -8,24 +8,28 @@ comes back changes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from shapely import Geometry
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    FromClause,
     Integer,
     Select,
     bindparam,
     case,
     delete,
+    exists,
     func,
     literal,
+    not_,
     or_,
     select,
     update,
@@ -33,7 +37,9 @@ from sqlalchemy import (
 
 from catalog import dialects
 from catalog.connections import Connections
-from catalog.models import products
+from catalog.dialects import Database
+from catalog.models import items, products
+from catalog.search import Search, conditions
 from kartotek.errors import LostLease
 
 BATCH = 500
@@ -53,6 +59,22 @@ class State(StrEnum):
     """Published."""
     QUARANTINED = "quarantined"
     """Set aside: it can't be converted, or somebody said so. `retry` makes it wait again."""
+    REGISTERED = "registered"
+    """Searchable by its metadata, and not to be converted yet."""
+    SKIPPED = "skipped"
+    """Not to be converted, since nothing would be gained; `error` says why."""
+
+
+class Original(StrEnum):
+    """What has come of a product that is to be deleted once it is published."""
+
+    DELETING = "deleting"
+    """Published; to be checked, and deleted."""
+    REMOVING = "removing"
+    """Checked; some of it may be gone."""
+    DELETED = "deleted"
+    KEPT = "kept"
+    """It can't be deleted, or must not be."""
 
 
 class Order(StrEnum):
@@ -71,6 +93,25 @@ class Source:
     """Absolute path, or s3://BUCKET/KEY: what the ledger knows it by."""
     sensed: datetime | None = None
     """UTC, where its name tells."""
+    take: str | None = None
+    """The datatake, as one level and baseline has it, where its name tells; products of one saw the ground at once."""
+    zone: int | None = None
+    """UTM zone, likewise."""
+    href: str | None = None
+    """Where clients find it; None: nobody has said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """A product whose metadata has been read."""
+
+    source: Source
+    content: bytes
+    """Its item, as `documents.stored` gives it."""
+    collection: bytes
+    """The collection's JSON."""
+    ground: Geometry | None
+    """As `Work.ground`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +123,11 @@ class Lease:
     attempt: int
     """1 at first."""
     fence: int
+    take: str | None = None
+    zone: int | None = None
+    ground: Geometry | None = None
+    """As `Work.ground`, where it has been registered."""
+    href: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +141,29 @@ class Work:
     recipe: str = ""
     checksum: str = ""
     """SHA-256 of what was read."""
+    take: str | None = None
+    zone: int | None = None
+    """As `Source` has them, by the item's name."""
+    ground: Geometry | None = None
+    """Where the product has data, in the projected CRS whose EPSG code is its SRID; None where that is not known, or
+    some of its bands are missing."""
+    original: Original | None = None
+    """DELETING where the product is to be deleted now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """A product that is published and to be deleted, or some of which is."""
+
+    pk: int
+    place: str
+    collection: str
+    item: str
+    bytes: int
+    checksum: str
+    """As `Work` has them."""
+    begun: bool
+    """Whether some of it may be gone already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +229,18 @@ class Ledger:
         added, left = 0, iter(sources)
         while some := list(islice(left, BATCH)):
             new = {"state": State.WAITING, "attempts": 0, "failures": 0, "fence": 0}
-            rows = [{"place": one.place, "sensed": one.sensed, **new} for one in some]
+            rows = [{**asdict(one), **new} for one in some]
             with self._connections.writing() as connection:
                 statement = self._database.insert(products).on_conflict_do_nothing(index_elements=["place"])
                 added += len(connection.scalars(statement.returning(products.c.pk), rows).all())
         return added
 
     def retry(self, *, causes: Sequence[str] = (), places: Sequence[str] = ()) -> int:
-        """Let products that are set aside wait again, as if never tried; of these causes or places, or all."""
-        wanted = [products.c.state == State.QUARANTINED]
+        """Let products that are set aside wait again, as if never tried; of these causes or places, or all.
+
+        Those that were skipped wait again where their cause or their place is named.
+        """
+        wanted = [products.c.state.in_([State.QUARANTINED, *([State.SKIPPED] if causes or places else [])])]
         if causes:
             wanted.append(products.c.cause.in_(causes))
         if places:
@@ -176,22 +248,50 @@ class Ledger:
         change = update(products).where(*wanted)
         return self._changed(change.values(state=State.WAITING, attempts=0, failures=0, not_before=None))
 
+    def again(self, collection: str, item: str) -> bool:
+        """Let the product wait again that an item was made of; whether there is one."""
+        of_it = products.c.collection == collection, products.c.item == item, products.c.state == State.DONE
+        return bool(self._changed(update(products).where(*of_it).values(state=State.WAITING, attempts=0, failures=0)))
+
     def quarantine(self, places: Sequence[str], reason: str) -> int:
         """Set products aside that are neither published nor set aside; a worker that has one in hand loses it."""
         change = update(products).where(
-            products.c.place.in_(places), products.c.state.in_([State.WAITING, State.RUNNING])
+            products.c.place.in_(places),
+            products.c.state.in_([State.WAITING, State.RUNNING, State.REGISTERED]),
         )
         given: dict[str, Any] = {"cause": "Quarantined", "error": reason, "log": "", "finished": self._now()}
         return self._changed(change.values(state=State.QUARANTINED, fence=products.c.fence + 1, **_NOBODY, **given))
 
+    def choose(self, only: Search) -> int:
+        """Let registered products wait whose items a search finds; how many."""
+        chosen = [products.c.state == State.REGISTERED, *_chosen(self._database, products, only)]
+        return self._changed(update(products).where(*chosen).values(state=State.WAITING))
+
     # Work
 
-    def claim(self, owner: str, *, seconds: float, order: Order = Order.ADDED) -> Lease | None:
-        """Lease the next product that waits; None where none does just now."""
-        claiming = _claiming(self._connections.engine.dialect.name, order)
+    def claim(
+        self,
+        owner: str,
+        *,
+        seconds: float,
+        order: Order = Order.ADDED,
+        only: Search | None = None,
+        prefer: int | None = None,
+    ) -> Lease | None:
+        """Lease the next product that waits; None where none does just now.
+
+        `only` those whose items a search finds. A product of another UTM zone than the one to `prefer` comes after all
+        of its datatake in that one, whatever becomes of these.
+        """
+        claiming = _claiming(self._connections.engine.dialect.name, order, only, prefer)
         with self._connections.writing() as connection:
             row = connection.execute(claiming, {"by": owner, "seconds": seconds}).first()
-        return None if row is None else Lease(pk=row.pk, place=row.place, attempt=row.attempts, fence=row.fence)
+        if row is None:
+            return None
+        return Lease(
+            pk=row.pk, place=row.place, attempt=row.attempts, fence=row.fence, take=row.take, zone=row.zone,
+            ground=row.ground, href=row.href,
+        )  # fmt: skip
 
     def renew(self, leases: Collection[Lease], *, seconds: float) -> int:
         """Prolong leases; how many of them are still their workers'."""
@@ -221,6 +321,14 @@ class Ledger:
         change = _held(lease).values(state=State.WAITING, attempts=products.c.attempts - 1, **_NOBODY)
         self._changed(change)
 
+    def skip(self, lease: Lease, *, cause: str, reason: str) -> None:
+        """Note that a product need not be converted. Raises LostLease."""
+        change = _held(lease).values(
+            state=State.SKIPPED, cause=cause, error=reason, log=None, finished=self._now(), **_NOBODY
+        )
+        if self._changed(change) != 1:
+            raise _lost(lease)
+
     def fail(self, lease: Lease, *, cause: str, error: str, log: str = "", most: int, wait: float = 0) -> State:
         """Note that a product could not be converted; where it then stands.
 
@@ -244,9 +352,10 @@ class Ledger:
 
     # What came of it
 
-    def counts(self) -> dict[State, int]:
-        """State → products; each state is there."""
-        wanted = select(products.c.state, func.count()).group_by(products.c.state)
+    def counts(self, only: Search | None = None) -> dict[State, int]:
+        """State → products, or `only` those whose items a search finds; each state is there."""
+        chosen = _chosen(self._database, products, only)
+        wanted = select(products.c.state, func.count()).where(*chosen).group_by(products.c.state)
         with self._connections.reading() as connection:
             found = {row[0]: row[1] for row in connection.execute(wanted)}
         return {state: found.get(state, 0) for state in State}
@@ -280,12 +389,16 @@ class Ledger:
         with self._connections.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted.group_by(products.c.owner))}
 
-    def failures(self, *, limit: int = 10_000) -> list[Failure]:
-        """Products that are set aside, and those that failed and wait to be tried again; the newest first."""
+    def failures(self, *, causes: Sequence[str] = (), limit: int = 10_000) -> list[Failure]:
+        """Products that are set aside, and those that failed and wait to be tried again; the newest first.
+
+        Of these causes, or all; those that were skipped only where their cause is named.
+        """
+        failed = or_(products.c.state == State.QUARANTINED, products.c.failures > 0)
         wanted: Select[Any] = (
             select(products)
-            .where(or_(products.c.state == State.QUARANTINED, products.c.failures > 0))
-            .where(products.c.state != State.DONE)
+            .where(or_(failed, products.c.state == State.SKIPPED) if causes else failed)
+            .where(products.c.state != State.DONE, *([products.c.cause.in_(causes)] if causes else []))
             .order_by(products.c.finished.desc(), products.c.pk)
             .limit(limit)
         )
@@ -297,6 +410,45 @@ class Ledger:
                 )
                 for row in connection.execute(wanted)
             ]  # fmt: skip
+
+    def places(self, collection: str, item: str) -> list[str]:
+        """Where the product of an item lies that clients find nowhere else; not where it has been deleted."""
+        wanted = (
+            select(products.c.place)
+            .where(products.c.collection == collection, products.c.item == item, products.c.href.is_(None))
+            .where(func.coalesce(products.c.original, "").not_in([Original.REMOVING, Original.DELETED]))
+            .order_by(products.c.pk)
+        )
+        with self._connections.reading() as connection:
+            return list(connection.scalars(wanted))
+
+    def published(self, take: str, zone: int) -> dict[str, Geometry]:
+        """Item → ground of what is published of a datatake in a zone, whole."""
+        there = exists().where(items.c.collection == products.c.collection, items.c.id == products.c.item)
+        wanted = select(products.c.item, products.c.ground).where(
+            products.c.take == take, products.c.zone == zone, products.c.state == State.DONE,
+            products.c.ground.is_not(None), there,
+        )  # fmt: skip
+        with self._connections.reading() as connection:
+            return {row.item: row.ground for row in connection.execute(wanted)}
+
+    def deletions(self, place: str | None = None) -> list[Deletion]:
+        """Products that are published and to be deleted; all, or the one at a place."""
+        wanted = select(products).where(products.c.original.in_([Original.DELETING, Original.REMOVING]))
+        if place is not None:
+            wanted = wanted.where(products.c.place == place)
+        with self._connections.reading() as connection:
+            return [
+                Deletion(
+                    pk=row.pk, place=row.place, collection=row.collection, item=row.item, bytes=row.bytes_read,
+                    checksum=row.checksum, begun=row.original == Original.REMOVING,
+                )
+                for row in connection.execute(wanted)
+            ]  # fmt: skip
+
+    def note_original(self, pk: int, original: Original) -> None:
+        """Note what has come of a product that is to be deleted."""
+        self._changed(update(products).where(products.c.pk == pk).values(original=original))
 
     def unknown(self, places: Sequence[str]) -> list[str]:
         """Those of the places that the ledger has not."""
@@ -316,6 +468,7 @@ class Ledger:
             return int(connection.execute(change).rowcount)
 
 
+_LEASED = ("pk", "place", "attempts", "fence", "take", "zone", "ground", "href")
 _NOBODY: Mapping[str, Any] = {"owner": None, "leased_until": None}
 _ORDERS: Mapping[Order, Sequence[ColumnElement[Any]]] = {
     Order.ADDED: (),
@@ -325,12 +478,13 @@ _ORDERS: Mapping[Order, Sequence[ColumnElement[Any]]] = {
 
 
 @lru_cache
-def _claiming(kind: str, order: Order) -> Any:
+def _claiming(kind: str, order: Order, only: Search | None, prefer: int | None) -> Any:
     """Take the next product, `by` whom, for how many `seconds`; made once, since that takes longer than running it."""
     database = dialects.DATABASES[kind]
     ready = (
         select(products.c.pk)
-        .where(products.c.state == State.WAITING)
+        .where(products.c.state == State.WAITING, *_chosen(database, products, only))
+        .where(*_after_preferred(database, only, prefer))
         .where(or_(products.c.not_before.is_(None), products.c.not_before <= database.now()))
         .order_by(products.c.attempts, *_ORDERS[order], products.c.pk)
         .limit(1)
@@ -347,8 +501,28 @@ def _claiming(kind: str, order: Order) -> Any:
             started=database.now(),
             leased_until=database.now(bindparam("seconds", type_=Float)),
         )
-        .returning(products.c.pk, products.c.place, products.c.attempts, products.c.fence)
+        .returning(*(products.c[name] for name in _LEASED))
     )
+
+
+def _chosen(database: Database, table: FromClause, only: Search | None) -> Sequence[ColumnElement[bool]]:
+    """Whether a search finds a product's item."""
+    if only is None:
+        return ()
+    same = [items.c.collection == table.c.collection, items.c.id == table.c.item]
+    return (exists().where(*same, *conditions(database, only)),)
+
+
+def _after_preferred(database: Database, only: Search | None, prefer: int | None) -> Sequence[ColumnElement[bool]]:
+    """Whether a product has no more to wait for any of its datatake in the preferred zone."""
+    if prefer is None:
+        return ()
+    other = products.alias("other")
+    before = exists().where(
+        other.c.take == products.c.take, other.c.zone == prefer, other.c.state.in_([State.WAITING, State.RUNNING]),
+        *_chosen(database, other, only),
+    )  # fmt: skip
+    return (or_(products.c.zone.is_(None), products.c.zone == prefer, not_(before)),)
 
 
 @lru_cache
@@ -382,6 +556,7 @@ def finish(connection: Connection, lease: Lease, *, collection: str, item: str, 
     change = _held(lease).values(
         state=State.DONE, collection=collection, item=item, finished=now, timings=dict(work.timings),
         bytes_read=work.bytes_read, bytes_written=work.bytes_written, recipe=work.recipe, checksum=work.checksum,
+        take=work.take, zone=work.zone, ground=work.ground, original=work.original,
         cause=None, error=None, log=None, **_NOBODY,
     )  # fmt: skip
     if connection.execute(change).rowcount != 1:

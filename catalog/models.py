@@ -1,4 +1,5 @@
-"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger.
+"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger,
+the holds.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -98,6 +99,10 @@ products = Table(
     Column("pk", _Key, primary_key=True, autoincrement=True),
     Column("place", Name, nullable=False),
     Column("sensed", Instant),
+    Column("take", Name),
+    Column("zone", Integer),
+    Column("ground", Ring),
+    Column("href", Text),
     Column("state", Name, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
@@ -117,6 +122,7 @@ products = Table(
     Column("bytes_written", BigInteger),
     Column("recipe", Text),
     Column("checksum", Text),
+    Column("original", Text),
     UniqueConstraint("place"),
 )
 """The ledger (`catalog.ledger`)."""
@@ -124,3 +130,16 @@ products = Table(
 Index("ix_products_next", products.c.state, products.c.attempts, products.c.pk)
 Index("ix_products_finished", products.c.state, products.c.finished)
 Index("ix_products_sensed", products.c.state, products.c.attempts, products.c.sensed)
+Index("ix_products_take", products.c.take, products.c.zone, products.c.state)
+Index("ix_products_item", products.c.collection, products.c.item)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("collection", Name, primary_key=True),
+    Column("item", Name, primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+"""Items whose files somebody works at (`catalog.holds`); hardly ever more than there are workers."""

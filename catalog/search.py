@@ -98,11 +98,12 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
 def statement(database: Database, reader: Reader, search: Search) -> Select[Any]:
     """The search as SQL, without its limit; values are only ever bound."""
     found = select(items.c.datetime, items.c.collection, items.c.id, items.c.content)
-    found = found.where(visible(reader, items.c.collection), *_conditions(database, search))
+    found = found.where(visible(reader, items.c.collection), *conditions(database, search))
     return found.order_by(items.c.datetime.desc(), items.c.collection, items.c.id)
 
 
-def _conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
+def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
+    """What narrows the items to those that a search asks for, whoever asks."""
     found: list[ColumnElement[bool]] = []
     if search.ids is not None:
         found.append(items.c.id.in_(search.ids))

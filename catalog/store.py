@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -12,18 +13,20 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from shapely import Geometry
 from shapely.geometry import shape
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, true, update
 
-from catalog import dialects, documents, ledger
+from catalog import dialects, documents, holds, ledger, registering
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
-from catalog.ledger import Lease, Ledger, Work
+from catalog.holds import Hold, Holds
+from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
 from catalog.models import collections, items, rings, squares
 from catalog.questions import instant
 from catalog.rings import ring
-from catalog.search import Page, Search
+from catalog.search import Key, Page, Search
 from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
@@ -44,9 +47,19 @@ class Catalog:
         return Ledger(self._connections)
 
     @property
+    def holds(self) -> Holds:
+        """The holds on items' files, in the same database."""
+        return Holds(self._connections)
+
+    @property
     def place(self) -> str:
         """The database's URL, without its password."""
         return self._connections.place
+
+    @property
+    def file(self) -> Path | None:
+        """The file that is the database, by its absolute path; None for a server's."""
+        return dialects.file(self._connections.engine)
 
     # Tables
 
@@ -106,6 +119,12 @@ class Catalog:
             raise NotFound(f"no collection {name!r}")
         return found
 
+    def private(self) -> set[str]:
+        """The ids of the collections that outsiders don't see; for the operator alone."""
+        wanted = select(collections.c.id).where(collections.c.private == true())
+        with self._connections.reading() as connection:
+            return set(connection.scalars(wanted))
+
     def item(self, reader: Reader, collection: str, name: str) -> bytes:
         """An item's JSON. Raises NotFound, with the same words whether the collection is private or not there."""
         wanted = select(items.c.content).where(
@@ -128,6 +147,14 @@ class Catalog:
         """A page of items, newest first."""
         with self._connections.reading() as connection:
             return searching.page(connection, reader, search)
+
+    def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Key, bytes]]:
+        """All items that a search finds, each with its place in the order; read a page of its limit at a time."""
+        left: Search | None = search
+        while left is not None:
+            page = self.search(reader, left)
+            yield from zip(page.keys, page.items, strict=True)
+            left = None if page.next is None else replace(left, after=page.next)
 
     def counts(self, reader: Reader) -> dict[str, int]:
         """Collection → number of its items, for all that the reader may see."""
@@ -161,21 +188,24 @@ class Catalog:
         *,
         collection: bytes,
         counted: Sequence[Square] = (),
+        counted_by: str = RECIPE,
         done: tuple[Lease, Work] | None = None,
+        hold: Hold | None = None,
     ) -> bool:
         """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
 
         The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. What was leased
         from the ledger is noted there as done in the same transaction. Raises BadRequest where the item is not as
         `documents.stored` gives it, since the same bytes lie beside its files, and LostLease where another has the
-        product now; nothing has changed then.
+        product or the item's files now; nothing has changed then.
         """
         document = documents.parsed(content)
-        if documents.stored(document) != content:
-            raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
+        _check_form(document, content)
         row, whole = _row(document, content), ring(document)
         kind = _collection_row(collection)
         with self._connections.writing() as connection:
+            if hold is not None:
+                holds.check(connection, hold)
             if done is not None:
                 lease, work = done
                 ledger.finish(connection, lease, collection=row["collection"], item=row["id"], work=work)
@@ -189,14 +219,46 @@ class Catalog:
             )
             if pk is None:
                 raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
-            dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
-            connection.execute(delete(rings).where(rings.c.item == pk))
-            if whole is not None:
-                connection.execute(insert(rings).values(item=pk, ring=whole))
+            _put_place(connection, pk, row, whole)
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
-                connection.execute(insert(squares), [_square(pk, square) for square in counted])
+                connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
         return before is not None
+
+    def registered(self, places: Collection[str]) -> dict[str, str | None]:
+        """Place → href of those of the places that have an item, registered or converted."""
+        with self._connections.reading() as connection:
+            return registering.known(connection, places)
+
+    def register(self, entries: Sequence[Registration], *, hold: Hold | None = None) -> list[bool]:
+        """Make items of products visible that are not converted yet, and note them in the ledger, in one transaction.
+
+        Whether each was: an item that is converted stays as it is. What else is written is as in `publish`; ledger,
+        collections and items in the same order as there, so that nobody locks another out. Raises LostLease where
+        another has some of the items' files now.
+        """
+        found = [(entry, documents.parsed(entry.content)) for entry in entries]
+        for entry, document in found:
+            _check_form(document, entry.content)
+        kinds = {content: _collection_row(content) for content in {entry.collection for entry in entries}}
+        visible: dict[str, bool] = {}
+        with self._connections.writing() as connection:
+            if hold is not None:
+                holds.check(connection, hold)
+            registering.enter(connection, [(entry, one["collection"], one["id"]) for entry, one in found])
+            for kind in sorted(kinds.values(), key=lambda kind: str(kind["id"])):
+                _enter(connection, kind, keep=["private"])
+            for entry, one in sorted(found, key=lambda pair: (pair[1]["collection"], pair[1]["id"])):
+                written = _put_registered(connection, _row(one, entry.content), ring(one))
+                visible[entry.source.place] = written
+            converted = [place for place, written in visible.items() if not written]
+            registering.skip(connection, converted, cause="Converted", reason="its item is converted already")
+        return [visible[entry.source.place] for entry in entries]
+
+    def set_aside(self, failed: Sequence[tuple[Source, Failure]]) -> None:
+        """Note products whose metadata can't be read; those that anything else is known of stay as they are."""
+        with self._connections.writing() as connection:
+            registering.set_aside(connection, failed)
 
     def put_collection(self, content: bytes, *, private: bool | None = None) -> None:
         """Enter a collection, or replace its JSON; its privacy stays as it is unless it is given.
@@ -220,6 +282,12 @@ class Catalog:
             connection.execute(delete(items).where(items.c.pk == pk))
 
 
+def _check_form(document: Mapping[str, Any], content: bytes) -> None:
+    """Raise BadRequest where an item's JSON is not in the form that is stored."""
+    if documents.stored(document) != content:
+        raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
+
+
 def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
     """The typed columns of an item's JSON."""
     properties = document["properties"]
@@ -238,6 +306,32 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
     }
 
 
+def _put_place(connection: Connection, pk: int, row: Mapping[str, Any], whole: Geometry | None) -> None:
+    """Where an item is found, and its outline where it is cut."""
+    dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
+    connection.execute(delete(rings).where(rings.c.item == pk))
+    if whole is not None:
+        connection.execute(insert(rings).values(item=pk, ring=whole))
+
+
+def _put_registered(connection: Connection, row: dict[str, Any], whole: Geometry | None) -> bool:
+    """Write an item where none is, or one that is registered too; False where it is converted, and stays."""
+    there = select(items.c.pk, items.c.content).where(
+        items.c.collection == row["collection"], items.c.id == row["id"]
+    ).with_for_update()  # fmt: skip
+    adding = dialects.of(connection).insert(items).values(row).on_conflict_do_nothing().returning(items.c.pk)
+    pk = connection.scalar(adding)
+    if pk is None:
+        found = connection.execute(there).one()
+        if documents.CONVERTED in found.content:
+            return False
+        pk = found.pk
+        if found.content != row["content"]:
+            connection.execute(update(items).where(items.c.pk == pk).values(row))
+    _put_place(connection, pk, row, whole)
+    return True
+
+
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:
     """Write a collection's row where it differs: one that is written is locked, and publishers would queue for it."""
     there = connection.execute(select(collections).where(collections.c.id == row["id"])).mappings().first()
@@ -251,7 +345,7 @@ def _collection_row(content: bytes, *, private: bool = False) -> dict[str, Any]:
     return {"id": document["id"], "private": private, "content": documents.stored(document)}
 
 
-def _square(pk: int, square: Square) -> dict[str, Any]:
+def _square(pk: int, square: Square, recipe: str) -> dict[str, Any]:
     return {
         "item": pk,
         "east": square.east,
@@ -260,7 +354,7 @@ def _square(pk: int, square: Square) -> dict[str, Any]:
         "clear": square.clear,
         "classes": {str(code): count for code, count in square.classes.items()},
         "indices": {name: asdict(spread) for name, spread in square.indices.items()},
-        "recipe": RECIPE,
+        "recipe": recipe,
     }
 
 

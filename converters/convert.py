@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from converters import items, thumbnail, warp
 from converters.assembly import assemble
-from converters.extent import Extent
+from converters.extent import Extent, Outline, stated
 from converters.fingerprint import Fingerprint
 from kartotek import footprints, grids, squares
 from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
@@ -61,6 +61,8 @@ class Converted:
     """What the user ought to know, such as bands left out."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Stage → seconds: `decode`, `warp`, `encode`; and what came before these."""
+    stated: Outline | None = None
+    """Where the metadata says that the product has data."""
     source: Fingerprint | None = None
     """What it was made of, where somebody has read it all."""
 
@@ -213,6 +215,7 @@ class _Work:
             squares=counted,
             notes=tuple(self.missing),
             timings=self.watch.seconds,
+            stated=stated(product),
         )
 
     def _count(self) -> tuple[squares.Square, ...]:

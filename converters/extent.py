@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from kartotek import footprints
 from kartotek.grids import Grid
+from kartotek.product import Product
 
 PIXEL = 20
 """Metres: cells of the mask in which bands of 10, 20 and 60 m are brought together."""
@@ -46,6 +48,29 @@ class Outline:
 
 NOWHERE = Outline(Polygon(), "", 0)
 """Of a scene without data."""
+
+
+STATED = 20_000
+"""Metres between points of a stated edge: it bends by up to 20 m."""
+
+
+def stated(product: Product) -> Outline | None:
+    """Where the metadata says that a product has data; None where it tells of no pixels.
+
+    The agency gives a whole granule by its four corners, which are straight lines in the CRS of its pixels, and up to
+    500 m beside them in degrees: so corners alone are moved there. What lies beyond the pixels is cut off. Where the
+    footprint is not told, is cut, or misses the pixels, these are all that is known.
+    """
+    if not product.layers:
+        return None
+    crs = product.layers[0].grid.crs
+    pixels = shapely.union_all([footprints.box(layer.grid.bounds) for layer in product.layers])
+    told = product.footprint
+    if told is None or told.is_empty or footprints.is_cut(told):
+        return Outline(pixels, crs, STATED)
+    seen = shapely.make_valid(footprints.to_projected(told, crs, spacing=math.inf)) & pixels
+    parts = [part for part in shapely.get_parts(seen) if isinstance(part, Polygon) and part.area > 0]
+    return Outline(shapely.union_all(parts) if parts else pixels, crs, STATED)
 
 
 @dataclass(slots=True)

@@ -14,9 +14,10 @@ from shapely.geometry import mapping
 
 from converters.extent import Outline
 from kartotek import footprints, grids, nodata, squares
+from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
 from kartotek.indices import INDICES
-from kartotek.product import CollectionType, Kind, Layer, LayerType, Product
+from kartotek.product import PRODUCT, CollectionType, Kind, Layer, LayerType, Product
 from kartotek.storage import MEDIA_TYPES
 
 VERSION = "1"
@@ -63,6 +64,51 @@ def item(
     The same product gives the same item: no date of conversion is in it. Where the footprint is cut, at 180 degrees or
     at a pole, the outline stands in the item whole too, in the CRS of its pixels (`proj:geometry`).
     """
+    conversion = {
+        "processing:software": SOFTWARE,
+        "processing:lineage": _lineage(layers),
+        "kartotek:recipe": VERSION,
+    }
+    found = _item(product, outline, conversion, crs=layers[0].grid.crs, missing=missing)
+    for written in layers:
+        found.add_asset(written.layer.name, _asset(written))
+        if written.layer.type.kind is Kind.CLASSES and _CLASSIFICATION not in found.stac_extensions:
+            found.stac_extensions.append(_CLASSIFICATION)
+    for name, asset in others.items():
+        found.add_asset(name, asset)
+    return found
+
+
+def registered(product: Product, outline: Outline | None, original: pystac.Asset) -> pystac.Item:
+    """The item of a product that is not converted: what its metadata tells, and the product as it lies.
+
+    Its id, time and properties are those of the item that conversion makes of it. Raises BrokenProduct where the
+    metadata does not tell where it lies, by its `outline`.
+    """
+    if outline is None:
+        raise BrokenProduct(f"{product.path.name}: {'; '.join(product.missing)}; fetch the product again")
+    found = _item(product, outline, {}, crs=outline.crs, missing=product.missing)
+    found.add_asset(PRODUCT, original)
+    return found
+
+
+def original(href: str, *, size: int | None = None, checksum: str | None = None) -> pystac.Asset:
+    """The asset of a product as the agency delivered it: a zip, or a folder, of which size and checksum say nothing.
+
+    `checksum` is a SHA-256 in hexadecimal.
+    """
+    suffix, fields = BESIDE[PRODUCT]
+    extra: dict[str, object] = {} if size is None else {"file:size": size}
+    if checksum is not None:
+        extra["file:checksum"] = "1220" + checksum
+    kind = {} if href.endswith("/") else {"type": MEDIA_TYPES[suffix]}
+    return pystac.Asset.from_dict({"href": href, **kind, **fields, **extra})
+
+
+def _item(
+    product: Product, outline: Outline, conversion: Mapping[str, object], *, crs: str, missing: Sequence[str]
+) -> pystac.Item:
+    """The item without its assets; `crs` is that of their pixels."""
     footprint = outline.footprint()
     found = pystac.Item(
         id=product.id,
@@ -71,10 +117,8 @@ def item(
         datetime=product.sensed,
         properties={
             **product.properties,
-            "processing:software": SOFTWARE,
-            "processing:lineage": _lineage(layers),
-            "kartotek:recipe": VERSION,
-            "proj:code": layers[0].grid.crs,
+            **conversion,
+            "proj:code": crs,
             "attribution": f"{product.collection.attribution} {product.sensed.year}",
         },
         collection=product.collection.id,
@@ -84,12 +128,6 @@ def item(
     if missing:
         found.properties["kartotek:missing"] = list(missing)
     found.stac_extensions = sorted({*_ITEM_EXTENSIONS, *product.extensions})
-    for written in layers:
-        found.add_asset(written.layer.name, _asset(written))
-        if written.layer.type.kind is Kind.CLASSES and _CLASSIFICATION not in found.stac_extensions:
-            found.stac_extensions.append(_CLASSIFICATION)
-    for name, asset in others.items():
-        found.add_asset(name, asset)
     found.add_link(pystac.Link(pystac.RelType.LICENSE, product.collection.license_href, title="Terms of use"))
     return found
 
@@ -160,6 +198,7 @@ BESIDE: Mapping[str, tuple[str, dict[str, object]]] = {
             "kartotek:indices": {name: index.formula for name, index in INDICES.items()},
         },
     ),
+    PRODUCT: (".zip", {"title": "The product as the agency delivered it", "roles": ["archive"]}),
 }
 """The assets beside the COGs: key → suffix of the file, and what the asset says."""
 

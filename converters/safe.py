@@ -5,15 +5,15 @@ Nothing is unpacked: a zip's directory is checked as a whole before any byte of 
 
 from __future__ import annotations
 
-import io
 import lzma
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from lxml import etree
 
@@ -87,27 +87,36 @@ class Folder:
         return str(self._root / name)
 
 
-class _Cautious(io.FileIO):
+class _Cautious:
     """A zip to look into: zipfile reads its directory, of whatever size, in one piece before anyone can check it."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file = path, file
+        self._size = file.seek(0, os.SEEK_END)
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As many bytes, or the rest. Raises HostileProduct where they are more than a directory has."""
-        rest = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        rest = max(0, self._size - self.tell())
         wanted = rest if size is None or size < 0 else min(size, rest)
         if wanted > MAX_DIRECTORY:
             raise HostileProduct(
-                f"{Path(str(self.name)).name}: a directory of {wanted >> 20} MB; at most {MAX_DIRECTORY >> 20} are read"
+                f"{self._path.name}: a directory of {wanted >> 20} MB; at most {MAX_DIRECTORY >> 20} are read"
             )
-        return super().read(wanted) or b""
+        return self._file.read(wanted)
 
 
 class Zip:
-    """A product in a zip, with or without a root folder."""
+    """A product in a zip, with or without a root folder.
 
-    def __init__(self, path: Path) -> None:
+    `opened` gives the zip's bytes where they don't lie at the path.
+    """
+
+    def __init__(self, path: Path, opened: Callable[[], BinaryIO] | None = None) -> None:
         self.path = path
+        self._opened = opened or (lambda: path.open("rb"))
         try:
-            with _Cautious(path) as file, zipfile.ZipFile(file) as archive:
+            with self._opened() as file, zipfile.ZipFile(cast("BinaryIO", _Cautious(path, file))) as archive:
                 self._entries = {info.filename: info for info in _checked(path, archive)}
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise BrokenProduct(
@@ -115,6 +124,7 @@ class Zip:
                 "the folder with --allow-partial"
             ) from error
         self._root = _root(list(self._entries))
+        self._place = path.resolve()
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -126,7 +136,7 @@ class Zip:
         info = self._entries[self._root + name]
         _check_small(f"{self.path.name}: {name}", info.file_size)
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(info) as file:
+            with self._opened() as whole, zipfile.ZipFile(whole) as archive, archive.open(info) as file:
                 return file.read(info.file_size)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error, lzma.LZMAError) as error:
             raise BrokenProduct(f"{self.path.name}: can't read {name}: {error}") from error
@@ -137,7 +147,7 @@ class Zip:
 
     def href(self, name: str) -> str:
         """GDAL's name of the file inside the zip."""
-        return f"/vsizip/{{{self.path.resolve()}}}/{self._root}{name}"
+        return f"/vsizip/{{{self._place}}}/{self._root}{name}"
 
 
 def open_product(path: Path) -> Files:

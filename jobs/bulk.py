@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
+import math
 import time
 from collections.abc import Iterator
+from concurrent import futures
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
-import tenacity
-
-from catalog.ledger import Lease, State
-from catalog.store import Catalog
+from catalog.ledger import Ledger, State
+from catalog.search import Search
 from jobs import owner, task
-from jobs.task import LEASE, Outcome, Setup
-from kartotek.errors import CatalogError, Corrupted, MissingProduct, StorageError
-from kartotek.storage import Storage
+from jobs.patience import Patience
+from jobs.task import LEASE, Outcome
+from kartotek.errors import CatalogError, ClusterError, LostTask, MissingProduct, StorageError
 
 log = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds between looks at a ledger in which nothing waits just now."""
-GONE = 10
-"""Products in a row that are not where they were found, which then is the archive's fault and not theirs."""
+IN_A_ROW = 10
+"""Products one after the other that are not where they were found, which then is the archive's fault and not theirs;
+and that take whoever works at them down, which is the cluster's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,113 +36,136 @@ class Stop:
     """Attempts at products."""
     at: float | None = None
     """`time.time()` from which nothing more is begun."""
-    patience: float = 900
-    """Seconds for which a storage or a database may be away."""
 
 
-def run(catalog: Catalog, storage: Storage, setup: Setup, *, workers: int, stop: Stop = Stop()) -> Iterator[Outcome]:
-    """Work at all that waits, and yield each outcome as it comes.
+class Crew(Protocol):
+    """Who works at products."""
+
+    patience: Patience
+    """How long what is away is waited for."""
+
+    def width(self) -> int:
+        """How many products it can work at just now, one at least. Raises ClusterError where it is away."""
+        ...
+
+    def take(self) -> Future[Outcome | None]:
+        """Begin `task.take`. The future has LostTask where whoever was at it is gone."""
+        ...
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        ...
+
+
+def run(ledger: Ledger, crew: Crew, *, stop: Stop = Stop(), only: Search | None = None) -> Iterator[Outcome]:
+    """Have a crew work at all that waits, and yield each outcome as it comes; the crew is closed then.
 
     It ends when nothing waits and nobody has anything in hand, here or elsewhere. Products that processes of this
-    machine held which are gone wait again at once, those of others when their leases run out. Raises StorageError or
-    CatalogError where one of the two is away for too long. Whoever ends the iteration earlier leaves nothing leased.
+    machine held which are gone wait again at once, those of others when their leases run out. Raises StorageError,
+    CatalogError or ClusterError where one of them is away for too long.
     """
-    return _Run(catalog, storage, setup, workers, stop).outcomes()
+    return _Run(ledger, crew, stop, only).outcomes()
 
 
 class _Run:
-    """The state of one run: threads that wait for processes of products."""
+    """The state of one run."""
 
-    def __init__(self, catalog: Catalog, storage: Storage, setup: Setup, workers: int, stop: Stop) -> None:
-        self.catalog, self.storage, self.setup, self.workers, self.stop = catalog, storage, setup, workers, stop
-        self.me = owner.me()
-        self.over = threading.Event()
-        self.said: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
-        self.one = threading.Lock()
-        self.begun = 0
-        self.gone = 0
-        self.patient = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((StorageError, CatalogError))
-            & tenacity.retry_if_not_exception_type(Corrupted),
-            wait=tenacity.wait_exponential(min=1, max=60),
-            stop=tenacity.stop_after_delay(stop.patience) | tenacity.stop_when_event_set(self.over),
-            sleep=tenacity.sleep_using_event(self.over),
-            before_sleep=lambda state: log.warning("waiting: %s", state.outcome.exception() if state.outcome else ""),
-            reraise=True,
-        )
-        self.hand: dict[int, Lease] = {}
-        """What is worked at: no other lease of ours is kept alive, should one not have been given back."""
+    def __init__(self, ledger: Ledger, crew: Crew, stop: Stop, only: Search | None) -> None:
+        self.ledger, self.crew, self.stop, self.only = ledger, crew, stop, only
+        self.begun = self.missing = self.lost = 0
+        self.looked = -math.inf
+        self.found_none = False
+        """Whether the crew has once found nothing that waits."""
+        self.waiting: float = math.inf
+        """Products that wait, perhaps for their time; looked up once the crew has found none."""
+        self.left: float = math.inf
+        """Those, and what is in anybody's hands."""
 
     def outcomes(self) -> Iterator[Outcome]:
         """Start, yield, and clear up."""
-        ledger = self.catalog.ledger
-        ledger.release(owner.gone(ledger.owners()))
         task.clear()
-        targets = [self._beat] + [self._work] * self.workers
-        for target in targets:
-            threading.Thread(target=target, daemon=True).start()
-        left = self.workers
+        pending: set[Future[Outcome | None]] = set()
         try:
-            while left:
-                found = self.said.get()
-                if isinstance(found, BaseException):
-                    raise found
-                if found is None:
-                    left -= 1
+            while True:
+                self.crew.patience(self._look)
+                pending |= {self._take() for _ in range(self._room(len(pending)))}
+                if pending:
+                    done, pending = futures.wait(pending, POLL, futures.FIRST_COMPLETED)
+                    for future in done:
+                        yield from self._came(future)
+                elif self._stopped() or not self.left:
+                    return
                 else:
-                    yield found
+                    time.sleep(POLL)
         finally:
-            with self.one:  # nobody claims any more
-                self.over.set()
-            ledger.release([self.me])
+            self.crew.close()
+            with suppress(CatalogError):
+                self._tidy()
 
-    def _beat(self) -> None:
-        """Keep our leases alive, and end those of others that ran out."""
-        while not self.over.wait(LEASE / 8):
-            try:
-                self.catalog.ledger.renew(list(self.hand.values()), seconds=LEASE)
-                self.catalog.ledger.expire()
-            except CatalogError as error:
-                log.warning("leases can't be renewed: %s", error)
+    def _look(self) -> None:
+        """From time to time, see to those that are gone; and to what is left, once that decides what is begun."""
+        if time.monotonic() < self.looked + (POLL if self.found_none else LEASE / 8):
+            return
+        self._tidy()
+        if self.found_none:
+            counts = self.ledger.counts(self.only)
+            self.waiting = counts[State.WAITING]
+            self.left = self.waiting + counts[State.RUNNING]
+        self.looked = time.monotonic()
 
-    def _work(self) -> None:
-        """Work at one product after the other, and end when there is none left."""
-        try:
-            while found := self.patient(self._next):
-                self.said.put(found)
-            self.said.put(None)
-        except BaseException as error:
-            self.said.put(error)
+    def _tidy(self) -> None:
+        """Let wait again what they have in hand that are gone, here or elsewhere."""
+        self.ledger.release(owner.gone(self.ledger.owners()))
+        self.ledger.expire()
 
-    def _next(self) -> Outcome | None:
-        """The next outcome; waits while others have the rest in hand, or it is not yet time to try it again."""
-        while True:
-            with self.one:
-                if self._stopped():
-                    return None
-                lease = self.catalog.ledger.claim(self.me, seconds=LEASE, order=self.setup.order)
-                self.begun += lease is not None
-            if lease is not None:
-                return self._worked(lease)
-            counts = self.catalog.ledger.counts()
-            if not counts[State.WAITING] + counts[State.RUNNING]:
-                return None
-            self.over.wait(POLL)
-
-    def _worked(self, lease: Lease) -> Outcome:
-        """What came of a product. Raises StorageError where so many in a row are gone that it must be the archive."""
-        self.hand[lease.pk] = lease
-        try:
-            found = task.work(self.catalog, self.storage, lease, self.setup, patient=self.patient)
-        finally:
-            del self.hand[lease.pk]
-        self.gone = self.gone + 1 if found.cause == MissingProduct.__name__ else 0
-        if self.gone >= GONE:
-            self.said.put(found)
-            raise StorageError(f"{self.gone} products in a row are not where they were found; is the archive there?")
-        return found
+    def _room(self, busy: int) -> int:
+        """How many products may be begun."""
+        free = self.crew.patience(self.crew.width) - busy
+        left = math.inf if self.stop.after is None else self.stop.after - self.begun
+        return 0 if self._stopped() else int(max(0, min(free, self.waiting, left)))
 
     def _stopped(self) -> bool:
         """Whether nothing more is to be begun."""
         late = self.stop.at is not None and time.time() >= self.stop.at
-        return self.over.is_set() or late or (self.stop.after is not None and self.begun >= self.stop.after)
+        return late or (self.stop.after is not None and self.begun >= self.stop.after)
+
+    def _take(self) -> Future[Outcome | None]:
+        self.begun += 1
+        self.waiting -= 1
+        return self.crew.take()
+
+    def _came(self, future: Future[Outcome | None]) -> Iterator[Outcome]:
+        """What came of a product, if anything did; and of more, where so many are missing that they are waited for."""
+        try:
+            found = future.result()
+        except LostTask as error:
+            self.lost += 1
+            if self.lost >= IN_A_ROW:
+                raise ClusterError(f"{self.lost} times in a row whoever took a product was lost: {error}") from error
+            log.warning("lost: %s", error)
+            return
+        self.lost = 0
+        if found is None:
+            self.begun -= 1
+            self.found_none = True
+            return
+        yield found
+        self.missing = self.missing + 1 if found.cause == MissingProduct.__name__ else 0
+        if self.missing >= IN_A_ROW:
+            more: list[Outcome] = []
+            try:
+                self.crew.patience(lambda: self._try_one(more))
+            finally:
+                yield from more
+
+    def _try_one(self, told: list[Outcome]) -> None:
+        """Try one more product. Raises StorageError where it is missing too."""
+        with suppress(LostTask):
+            found = None if self._stopped() else self._take().result()
+            told += [found] if found else []
+            if found and found.cause == MissingProduct.__name__:
+                self.missing += 1
+                raise StorageError(
+                    f"{self.missing} products in a row are not where they were found; is the archive there?"
+                )
+        self.missing = 0

@@ -19,7 +19,7 @@ def listed(place: str) -> Iterator[str]:
 
     Raises StorageError.
     """
-    storage, bucket, prefix = _opened(place)
+    storage, bucket, prefix = opened(place)
     last = ""
     for key in storage.keys(prefix):
         safe = _SAFE.fullmatch(key)
@@ -35,19 +35,29 @@ def fetch(place: str, folder: Path) -> Path:
     Raises MissingProduct where nothing lies under the key, UnsupportedProduct for more than any product has, and
     StorageError.
     """
-    storage, _, key = _opened(place)
+    storage, _, key = opened(place)
     name = key.rpartition("/")[2]
-    keys = [key] if _is_file(storage, key) else list(storage.keys(f"{key}/"))
-    if not keys:
-        raise MissingProduct(f"{place}: nothing there any more; was it moved or removed after it was found?")
-    total = sum(storage.size(one) for one in keys)
-    if len(keys) > MAX_ENTRIES or total > MAX_UNPACKED:
-        raise UnsupportedProduct(f"{place}: {len(keys)} files of {total >> 30} GiB; no product has as much")
-    for one in keys:
+    found = keys(storage, key)
+    if not found:
+        raise gone(place)
+    total = sum(storage.size(one) for one in found)
+    if len(found) > MAX_ENTRIES or total > MAX_UNPACKED:
+        raise UnsupportedProduct(f"{place}: {len(found)} files of {total >> 30} GiB; no product has as much")
+    for one in found:
         target = folder / f"{name}{one.removeprefix(key)}"
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(storage, one, target)
     return folder / name
+
+
+def keys(storage: Storage, key: str) -> list[str]:
+    """The objects of a product: a zip's own, or those of a folder; none where nothing lies there."""
+    return [key] if _is_file(storage, key) else list(storage.keys(f"{key}/"))
+
+
+def gone(place: str) -> MissingProduct:
+    """What to say of a product that was found, and is not there."""
+    return MissingProduct(f"{place}: not there any more; was it moved or removed after it was found?")
 
 
 def _copy(storage: Storage, key: str, target: Path) -> None:
@@ -68,7 +78,7 @@ def _is_file(storage: Storage, key: str) -> bool:
     return True
 
 
-def _opened(place: str) -> tuple[Storage, str, str]:
+def opened(place: str) -> tuple[Storage, str, str]:
     """(the bucket, its address, what follows)."""
     bucket, _, rest = place.removeprefix(SCHEME).partition("/")
     return open_storage(f"{SCHEME}{bucket}"), f"{SCHEME}{bucket}", rest.rstrip("/")

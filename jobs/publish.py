@@ -2,23 +2,36 @@
 
 Files first, each stored under a key that carries its SHA-256, read back and compared; then the item's JSON beside them;
 then one transaction. Whoever is interrupted leaves files that nobody sees, never an item whose files are not there.
+Meanwhile the item's files are in the hands of whoever publishes: no sweep removes what is not named yet.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+import pystac
+
 from catalog import documents
-from catalog.ledger import Lease, Work
+from catalog.access import OPERATOR
+from catalog.ledger import Lease, Original, Work
 from catalog.store import Catalog
 from converters import cog, items
 from converters.convert import Converted, files
-from kartotek.errors import BadFile, Corrupted
-from kartotek.product import ID
+from jobs import layout, original, record
+from jobs.coverage import ground
+from jobs.hold import held
+from jobs.layout import Place, of_json
+from jobs.original import Fate
+from jobs.sources import granule
+from kartotek.errors import BadFile, CatalogError, NotFound, StorageError
+from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
-from kartotek.storage import MARKER, Storage, digest
+from kartotek.storage import MARKER, Storage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,65 +48,106 @@ class Published:
 
 
 def publish(
-    converted: Converted, storage: Storage, catalog: Catalog, *, lease: Lease | None = None, recipe: str = ""
+    converted: Converted,
+    storage: Storage,
+    catalog: Catalog,
+    *,
+    lease: Lease | None = None,
+    recipe: str = "",
+    fate: Fate = Fate.KEEP,
 ) -> Published:
     """Store what conversion made, check it, and make the item visible.
 
     Of a product that is leased from the ledger it is noted there, in the transaction that makes the item visible, that
-    it is done, by which recipe, and what it took. Raises BadFile (a file fails its check), StorageError or Corrupted
-    (what was read back differs), LostLease; nothing is visible then.
+    it is done, by which recipe, what it took, and whether the product is to be deleted. Raises BadFile (a file fails
+    its check), StorageError or Corrupted (what was read back differs), LostLease, Busy (somebody else has the item's
+    files in hand); nothing is visible then.
     """
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
-    total, watch = 0, Stopwatch()
-    with watch.stage("store"):
-        for name, path in files(converted).items():
-            if path.suffix == ".tif":
-                cog.validate(path)
-            checksum = str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220")
-            key = f"{collection}/{item.id}/{name}.{checksum}{path.suffix}"
-            storage.create(key, path)
-            _compare(storage, key, checksum, path.stat().st_size)
-            item.assets[name].href = MARKER + key
-            total += path.stat().st_size
-        content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
-        checksum = hashlib.sha256(content).hexdigest()
-        path = converted.folder / "item.json"
-        path.write_bytes(content)
-        key = f"{collection}/{item.id}/item.{checksum}.json"
-        storage.create(key, path)
-        _compare(storage, key, checksum, len(content))
-    kind = items.collection(converted.collection)
-    with watch.stage("publish"):
-        replaced = catalog.publish(
-            content,
-            collection=documents.stored(kind.to_dict(include_self_link=False, transform_hrefs=False)),
-            counted=converted.squares,
-            done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe)),
-        )
+    kind = documents.stored(
+        items.collection(converted.collection).to_dict(include_self_link=False, transform_hrefs=False)
+    )
+    watch = Stopwatch()
+    with held(catalog.holds, (collection, item.id)) as hands:
+        earlier = _earlier(catalog, collection, item.id)
+        with watch.stage("store"):
+            total = _store_files(converted, item, storage)
+            if linked := original.linked(converted, catalog, earlier, lease, fate):
+                item.add_asset(PRODUCT, linked)
+            content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
+            beside = of_json(collection, item.id, content)
+            if earlier is not None and earlier != content:
+                # One that died before it came so far may have left it. `rebuild` takes the newest for the right one.
+                storage.delete(beside.key)
+            path = converted.folder / "item.json"
+            path.write_bytes(content)
+            layout.store(storage, beside, path)
+            record.keep(storage, catalog, collection, kind)
+        with watch.stage("publish"):
+            replaced = catalog.publish(
+                content,
+                collection=kind,
+                counted=converted.squares,
+                done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe, fate)),
+                hold=hands.hold,
+            )
+        if earlier is not None and earlier != content:
+            _forget(storage, of_json(collection, item.id, earlier))
     if lease is not None:
-        catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
+        with suppress(CatalogError):  # it is published, whether the database can still note this or not
+            catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
     return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
 
 
-def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str) -> Work:
+def _earlier(catalog: Catalog, collection: str, item: str) -> bytes | None:
+    """The JSON of the item as it is visible now."""
+    try:
+        return catalog.item(OPERATOR, collection, item)
+    except NotFound:
+        return None
+
+
+def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> int:
+    """Store and read back an item's files, and have its assets point to them; bytes in all."""
+    total = 0
+    for name, path in files(converted).items():
+        if path.suffix == ".tif":
+            cog.validate(path)
+        place = Place(
+            collection=converted.collection.id,
+            item=item.id,
+            name=name,
+            checksum=str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220"),
+            suffix=path.suffix.removeprefix("."),
+        )
+        layout.store(storage, place, path)
+        item.assets[name].href = MARKER + place.key
+        total += path.stat().st_size
+    return total
+
+
+def _forget(storage: Storage, place: Place) -> None:
+    """Remove the JSON of an item as it was before; where that fails, a sweep does it."""
+    try:
+        storage.delete(place.key)
+    except StorageError as error:
+        log.warning("%s: left for `kartotek sweep`: %s", place.key, error)
+
+
+def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str, fate: Fate) -> Work:
     """What the ledger is told."""
-    source = converted.source
+    source, whole = converted.source, "kartotek:missing" not in converted.item.properties
+    take, zone = granule(converted.item.id)
     return Work(
         timings={**converted.timings, **timings},
         bytes_read=source.bytes if source else 0,
         bytes_written=written,
         recipe=recipe,
         checksum=source.checksum if source else "",
+        take=take,
+        zone=zone,
+        ground=ground(converted.stated) if whole else None,
+        original=Original.DELETING if fate is Fate.DELETE else None,
     )
-
-
-def _compare(storage: Storage, key: str, checksum: str, size: int) -> None:
-    """Read back what lies under a key, and raise Corrupted where it is not what was written."""
-    found, length = digest(storage, key)
-    if (found, length) != (checksum, size):
-        raise Corrupted(
-            f"{key}: read back {length} bytes with SHA-256 {found[:12]}, written {size} with {checksum[:12]}; remove "
-            "the object and convert the product again"
-        )

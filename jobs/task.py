@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import socket
 import tempfile
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import psutil
-import tenacity
 
-from catalog.ledger import Lease, Order, State
+from catalog.ledger import Lease, Ledger, Order, State
+from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
-from jobs import fetch, worker
+from jobs import deletion, fetch, owner, worker, zones
+from jobs.original import Fate
+from jobs.patience import Patience
 from jobs.publish import Published, publish
 from jobs.worker import Limits
 from kartotek.errors import (
     BadFile,
+    Busy,
+    CatalogError,
     Corrupted,
     HostileProduct,
     LostLease,
-    MissingProduct,
     OutsideGrid,
     ProductError,
     StorageError,
@@ -35,6 +41,8 @@ from kartotek.errors import (
 )
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
+
+log = logging.getLogger(__name__)
 
 LEASE = 120.0
 """Seconds for which a product is leased; who works at it renews the lease all the while."""
@@ -56,6 +64,14 @@ class Setup:
     """How often a product that fails is tried."""
     wait: float = 60
     """Seconds before it is tried again; twice as long each time."""
+    patience: float = 900
+    """Seconds for which a storage or a database may be away."""
+    only: Search | None = None
+    """Only registered products whose items this finds."""
+    prefer: int | None = None
+    """UTM zone; what its products show of a pass is converted from no other."""
+    fate: Fate = Fate.KEEP
+    """What becomes of a product once it is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +88,61 @@ class Outcome:
     seconds: float
 
 
+def take(catalog: Catalog, storage: Storage, setup: Setup, patience: Patience) -> Outcome | None:
+    """Lease the next product and work at it; None where none waits just now.
+
+    Raises StorageError and CatalogError where they are away for longer than that.
+    """
+
+    def once() -> Outcome | None:
+        lease = catalog.ledger.claim(owner.me(), seconds=LEASE, order=setup.order, only=setup.only, prefer=setup.prefer)
+        if lease is not None and patience.over.is_set():
+            catalog.ledger.give_back(lease)
+            return None
+        return None if lease is None else work(catalog, storage, lease, setup, patience=patience)
+
+    return patience(once)
+
+
 def work(
-    catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, *, patient: tenacity.Retrying | None = None
+    catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, *, patience: Patience | None = None
 ) -> Outcome:
-    """Work at a product.
+    """Work at a product, and keep its lease alive all the while.
 
     Raises StorageError and CatalogError, which would meet every product; the product waits again then, as if it had
-    not been tried. `patient` says how long what is converted is kept until the two are back.
+    not been tried. `patience` says how long what is converted is kept until the two are back.
     """
+    log.debug("%s: attempt %d", lease.place, lease.attempt)
+    with _kept(catalog.ledger, lease):
+        return _worked(catalog, storage, lease, setup, patience)
+
+
+@contextmanager
+def _kept(ledger: Ledger, lease: Lease) -> Iterator[None]:
+    """A lease that does not run out."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(LEASE / 8):
+            try:
+                ledger.renew([lease], seconds=LEASE)
+            except CatalogError as error:
+                log.warning("the lease of %s can't be renewed: %s", lease.place, error)
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, patience: Patience | None) -> Outcome:
     ledger, began = catalog.ledger, time.monotonic()
 
-    def outcome(state: State | None, error: Exception | None = None, published: Published | None = None) -> Outcome:
-        cause, reason = (type(error).__name__, str(error)) if error else ("", "")
+    def outcome(
+        state: State | None, error: Exception | None = None, published: Published | None = None, reason: str = ""
+    ) -> Outcome:
+        cause, reason = (type(error).__name__, str(error)) if error else ("", reason)
         return Outcome(
             place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
             seconds=time.monotonic() - began,
@@ -91,7 +150,13 @@ def work(
 
     lines: deque[str] = deque(maxlen=LINES)
     try:
-        return outcome(State.DONE, published=_converted(lease, lines, catalog, storage, setup, patient))
+        if reason := zones.covered(lease, ledger, prefer=setup.prefer, limits=setup.limits):
+            ledger.skip(lease, cause=zones.CAUSE, reason=reason)
+            return outcome(State.SKIPPED, reason=reason)
+        published = _converted(lease, lines, catalog, storage, setup, patience)
+        if setup.fate is Fate.DELETE:
+            published = replace(published, notes=(*published.notes, *deletion.finish(catalog, storage, lease.place)))
+        return outcome(State.DONE, published=published)
     except (ProductError, BadFile, Corrupted) as error:
         try:
             state = ledger.fail(
@@ -103,6 +168,9 @@ def work(
         return outcome(state, error)
     except LostLease as error:
         return outcome(None, error)
+    except Busy as error:
+        ledger.give_back(lease)
+        return outcome(State.WAITING, error)
     except BaseException:
         ledger.give_back(lease)
         raise
@@ -118,7 +186,7 @@ def clear() -> None:
 
 def _prefix(process: object) -> str:
     """What the names of a process's temporary folders begin with."""
-    return f"kartotek-{socket.gethostname()}-{process}-"
+    return f"kartotek-{owner.machine()}-{process}-"
 
 
 def _converted(
@@ -127,13 +195,15 @@ def _converted(
     catalog: Catalog,
     storage: Storage,
     setup: Setup,
-    patient: tenacity.Retrying | None,
+    patience: Patience | None,
 ) -> Published:
     try:
         with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
             made = _made(lease.place, Path(folder), lines, setup)
-            publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text)
-            return patient(publishing) if patient else publishing()
+            publishing = partial(
+                publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate
+            )
+            return patience(publishing) if patience else publishing()
     except OSError as error:
         raise StorageError(
             f"{Path(lease.place).name}: can't write its files: {error.strerror or error}; they are made in "
@@ -150,7 +220,7 @@ def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converte
         with watch.stage("read"):
             path = fetch.fetch(place, folder / "in")
     elif not os.path.lexists(path):
-        raise MissingProduct(f"{place}: not there any more; was it moved or removed after it was found?")
+        raise fetch.gone(place)
     made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
     timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
     shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make

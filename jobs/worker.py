@@ -69,9 +69,12 @@ def warm_up(*, whole: bool = False) -> None:
     # Its socket lies in the temporary folder, and the path of a socket has 107 bytes at most.
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST:
         tempfile.tempdir = "/tmp"  # noqa: S108  in a folder of its own there
+    # Ctrl-C is for us, from its first moment on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         tempfile.tempdir = kept
 
 
@@ -226,8 +229,8 @@ def _work(
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's own
     os.chdir(place)
-    _limit(resource.RLIMIT_AS, limits.mb << 20)
-    _limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_AS, limits.mb << 20)
+    limit(resource.RLIMIT_CORE, 0)
     teller = _Teller(connection)
     logging.root.addHandler(teller)
     logging.root.setLevel(level)
@@ -239,13 +242,15 @@ def _work(
         with watch.stage("read"):
             source = fingerprint(path)
         found = convert(product, folder, recipe, lambda *said: teller.tell("progress", said))
-        made = {"item": found.item, "squares": found.squares, "notes": found.notes, "source": source}
-        teller.tell("done", (found.collection.id, made | {"timings": {**watch.seconds, **found.timings}}))
+        made = {"item": found.item, "squares": found.squares, "notes": found.notes, "stated": found.stated}
+        teller.tell(
+            "done", (found.collection.id, made | {"source": source, "timings": {**watch.seconds, **found.timings}})
+        )
     except Exception as error:  # an outside sensor may raise anything
-        teller.tell("error", _described(error, path, limits))
+        teller.tell("error", described(error, path, limits))
 
 
-def _described(error: Exception, path: Path, limits: Limits) -> tuple[str, str, int | None]:
+def described(error: Exception, path: Path, limits: Limits) -> tuple[str, str, int | None]:
     """An error as it crosses to the process that waits: which of ours it is, what it says, the system's number."""
     # What looks broken or is unforeseen may be so because memory ran out.
     uncertain = isinstance(error, BrokenProduct) or not isinstance(error, ProductError | BadFile)
@@ -266,7 +271,7 @@ def _described(error: Exception, path: Path, limits: Limits) -> tuple[str, str, 
     return BrokenProduct.__name__, words, None
 
 
-def _limit(what: int, most: int) -> None:
+def limit(what: int, most: int) -> None:
     """Set a limit of this process, where the system's own is not lower."""
     _, hard = resource.getrlimit(what)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)

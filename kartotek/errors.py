@@ -15,7 +15,10 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
-├── LostLease               a product that a worker has in hand is another's now
+├── ClusterError            the Dask cluster can't be used
+│   └── LostTask            its worker or its scheduler is gone
+├── LostLease               what a worker has in hand is another's now
+├── Busy                    an item's files are in somebody else's hands
 ├── NotFound                no such collection, item, file or tile, for this reader
 ├── BadRequest              a search or a parameter that can't be answered as it stands
 └── BadSettings             a setting that can't work
@@ -93,8 +96,20 @@ class NotMigrated(CatalogError):
     """A database whose tables are missing or of another version."""
 
 
+class ClusterError(KartotekError):
+    """A Dask cluster that can't be used."""
+
+
+class LostTask(ClusterError):
+    """A task whose worker, or the scheduler that knew of it, is gone."""
+
+
 class LostLease(KartotekError):
-    """A product whose lease ran out while a worker had it in hand; what it made of it is not published."""
+    """What somebody had in hand whose lease ran out meanwhile; what was made of it is not published."""
+
+
+class Busy(KartotekError):
+    """An item whose files somebody else publishes or sweeps."""
 
 
 class NotFound(KartotekError):

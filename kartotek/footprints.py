@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,11 +98,10 @@ def from_projected(area: BaseGeometry, crs: str, *, spacing: float = 5000.0) -> 
 
 
 def to_projected(footprint: BaseGeometry, crs: str, *, spacing: float = 0.02) -> BaseGeometry:
-    """A footprint's outline in another CRS; edges are broken every `spacing` degrees first."""
+    """A footprint's outline in another CRS; edges are broken every `spacing` degrees first, unless it is infinite."""
     from_lonlat = grids.transformer("EPSG:4326", crs)
-    return shapely.transform(
-        shapely.segmentize(footprint, spacing), lambda x, y: from_lonlat.transform(x, y), interleaved=False
-    )
+    dense = footprint if math.isinf(spacing) else shapely.segmentize(footprint, spacing)
+    return shapely.transform(dense, lambda x, y: from_lonlat.transform(x, y), interleaved=False)
 
 
 def box(bounds: Bounds) -> Polygon:

@@ -57,6 +57,15 @@ def set_up(level: str, form: str) -> None:
         logging.captureWarnings(True)  # Python prints them as text
 
 
+def adopt(library: str) -> None:
+    """Have a library's lines written as those of all others, whatever it has set up by itself."""
+    for name in [name for name in logging.root.manager.loggerDict if f"{name}.".startswith(f"{library}.")]:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.NOTSET)
+        logger.handlers.clear()
+        logger.propagate = True
+
+
 def stamp(record: logging.LogRecord) -> bool:
     """Write on a record when it was made, and for which request; a filter, which runs in the thread that logs."""
     record.time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

@@ -25,8 +25,10 @@ from kartotek.grids import Grid
 
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 """What ids of sensors, collections and products may be, and names of layers: parts of addresses and of keys."""
-BESIDE = ("thumbnail", "squares")
-"""Assets that conversion makes of its own accord: no layer can be called so."""
+PRODUCT = "product"
+"""The asset that is the product itself, as the agency delivered it."""
+BESIDE = ("thumbnail", "squares", PRODUCT)
+"""Assets beside the layers: none of these can be called so."""
 DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """Of pixels, by NumPy's names."""
 COMMON_NAMES = (
@@ -153,7 +155,7 @@ class LayerType:
         if not ID.fullmatch(self.name):
             yield "its name is not of letters, digits, '.', '-' and '_' alone"
         if self.name in BESIDE:
-            yield f"its name is that of an asset that conversion makes ({', '.join(BESIDE)})"
+            yield f"its name is that of an asset beside the layers ({', '.join(BESIDE)})"
         if not self.resolution >= 1:
             yield f"its resolution is {self.resolution} m"
         if not self.roles:

@@ -214,3 +214,24 @@ def to_table(squares: Sequence[Square], *, item: str, indices: Sequence[Index]) 
         for square in squares
     ]
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def from_table(table: pa.Table) -> tuple[tuple[Square, ...], str]:
+    """The squares that `to_table` wrote, and the recipe by which they were counted."""
+    names = set(table.column_names) - {"east", "north", "valid", "clear", "classes"}
+    found = tuple(
+        Square(
+            east=row["east"],
+            north=row["north"],
+            valid=row["valid"],
+            clear=row["clear"],
+            classes=dict(row["classes"]),
+            indices={name: _spread(row[name]) for name in table.column_names if name in names and row[name]},
+        )
+        for row in table.to_pylist()
+    )
+    return found, (table.schema.metadata or {}).get(b"kartotek:recipe", b"").decode()
+
+
+def _spread(row: Mapping[str, Any]) -> Spread:
+    return Spread(row["count"], row["mean"] or 0.0, row["deviation"] or 0.0, tuple(row["histogram"]))

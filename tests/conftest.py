@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import http.client
+import http.server
 import os
 import shutil
 import signal
@@ -9,13 +11,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -104,6 +110,76 @@ def _new_bucket(endpoint: str) -> str:
 def bucket(s3_server) -> str:
     """An empty bucket's address, such as s3://bucket-0."""
     return _new_bucket(s3_server)
+
+
+@contextlib.contextmanager
+def _between(
+    endpoint: str, fault: Callable[[str, int, Message], int | str | None]
+) -> Iterator[tuple[str, Counter[str]]]:
+    """A server between us and a bucket's: (its address, method → requests). See `faulty`."""
+    seen: Counter[str] = Counter()
+    where = urlsplit(endpoint)
+
+    class Between(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do(self):
+            seen[self.command] += 1
+            wrong = fault(self.command, seen[self.command], self.headers)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if isinstance(wrong, int):
+                self.send_response(wrong)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            behind = http.client.HTTPConnection(where.netloc)
+            behind.request(self.command, self.path, body, dict(self.headers))
+            answer = behind.getresponse()
+            content = answer.read()
+            if wrong in ("lost", "stalled"):  # it was done, and nobody hears of it
+                stopped.wait(wrong == "stalled" and 30)
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else len(content)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if wrong == "cut" else content)
+            self.close_connection = wrong == "cut"
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do  # noqa: N815
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    stopped = threading.Event()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", seen
+    stopped.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def faulty(monkeypatch, s3_server):
+    """Makes a server between us and the buckets; `fault(method, n, headers)` says what goes wrong.
+
+    With the nth request of a method: a status, "cut" (half of the answer), "lost" (done, and no answer), "stalled" (the
+    same, but the connection stays) or None. Gives method → requests.
+    """
+
+    @contextlib.contextmanager
+    def make(fault):
+        with _between(s3_server, fault) as (address, seen), monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", address)
+            yield seen
+
+    return make
 
 
 @pytest.fixture(scope="session")

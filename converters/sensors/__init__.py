@@ -72,13 +72,14 @@ def sensors() -> tuple[Sensor, ...]:
     return loaded
 
 
-def read(path: Path, *, visual: bool = False) -> Product:
-    """The product at a path, read by the sensor that recognises it; no pixel is touched.
+def read(product: Path | Files, *, visual: bool = False) -> Product:
+    """The product at a path, or that files are of, read by the sensor that recognises it; no pixel is touched.
 
     `visual` asks for pictures for the eye too. Raises a ProductError that names the file and what to do.
     """
+    path = product if isinstance(product, Path) else product.path
     try:
-        files = open_product(path)
+        files = open_product(product) if isinstance(product, Path) else product
         for sensor in sensors():
             if _recognises(sensor, files):
                 return sensor.read(files, visual=visual)
@@ -92,10 +93,10 @@ def read(path: Path, *, visual: bool = False) -> Product:
     raise UnknownProduct(f"{path.name}: no sensor recognises it; sensors: {names}")
 
 
-def recognised(path: Path) -> bool:
-    """Whether a sensor knows what lies at a path."""
+def recognised(product: Path | Files) -> bool:
+    """Whether a sensor knows what lies at a path, or files."""
     try:
-        files = open_product(path)
+        files = open_product(product) if isinstance(product, Path) else product
         return any(_recognises(sensor, files) for sensor in sensors())
     except (KartotekError, OSError):
         return False

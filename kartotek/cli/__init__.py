@@ -11,12 +11,15 @@ import click
 from kartotek.errors import KartotekError
 
 COMMANDS = {
+    "collection": ("kartotek.cli.upkeep", "Hide a collection from outsiders, or show it."),
     "convert": ("kartotek.cli.convert", "Convert products and publish them as STAC items."),
     "demo": ("kartotek.cli.demo", "Make sample products, convert them, and serve them."),
     "failures": ("kartotek.cli.bulk", "List products that could not be converted, by cause."),
     "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
     "quarantine": ("kartotek.cli.bulk", "Set products aside that are not to be converted."),
+    "rebuild": ("kartotek.cli.upkeep", "Enter all items that lie in the storage and that the catalog does not have."),
+    "register": ("kartotek.cli.register", "Make archives searchable by their metadata; convert them when it suits."),
     "retry": ("kartotek.cli.bulk", "Let products that are set aside wait again."),
     "run": ("kartotek.cli.bulk", "Convert and publish all products of archives; stop and start it at any time."),
     "sample": ("kartotek.cli.sample", "Make lifelike Sentinel-2 products of Sweden."),
@@ -24,6 +27,8 @@ COMMANDS = {
     "sensors": ("kartotek.cli.sensors", "List the sensors whose products are converted, and their layers."),
     "serve": ("kartotek.cli.serve", "Serve the catalog over HTTP until interrupted."),
     "status": ("kartotek.cli.bulk", "Tell how the products of the ledger stand: how many, how fast, how long yet."),
+    "sweep": ("kartotek.cli.upkeep", "Remove files that no item names."),
+    "verify": ("kartotek.cli.upkeep", "Read all files again and compare them with what their items say."),
 }
 """Command → the module that has a function of its name, and what it does; adding a command is adding a line."""
 

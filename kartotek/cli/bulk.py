@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,15 +18,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.ledger import Failure, Order, Pace, State
+from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
-from jobs import bulk, sources
+from jobs import bulk, deletion, sources
+from jobs.bulk import Crew
 from jobs.fetch import SCHEME
+from jobs.original import Fate
 from jobs.task import Outcome, Setup
+from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
+from kartotek import logs
 from kartotek.cli import options
+from kartotek.cli.register import href_root
+from kartotek.errors import CatalogError
+from kartotek.settings import Settings
 from kartotek.storage import open_storage
 
+LOCAL = "local"
+"""For the address of a cluster: one on this machine, for the time of the run."""
 MEMORY = 1_600
 """MB that a worker takes for a whole product."""
 
@@ -42,6 +53,13 @@ def _clock(_context: click.Context, _parameter: click.Parameter, value: str | No
     return (then if then > now else then + timedelta(days=1)).timestamp()
 
 
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """The address of a scheduler, or `local`."""
+    if value is None or value == LOCAL or re.fullmatch(r"[a-z]+://[^\s/]+:\d+", value):
+        return value
+    raise click.BadParameter(f"{value!r} is neither {LOCAL} nor an address such as tcp://HOST:8786")
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -49,10 +67,21 @@ Examples:
   kartotek run '/archive/2024/**/*L2A*.zip'  those that fit a pattern
   kartotek run s3://archive/2024             what lies in a bucket
   kartotek run                               go on where it was left
-  kartotek run --until 06:00 --order newest  what can be done in the night, newest first"""
+  kartotek run --until 06:00 --order newest  what can be done in the night, newest first
+  kartotek run --cluster tcp://dask:8786     on the workers of a Dask cluster
+  kartotek run --registered --bbox 17,59,18,60 --datetime 2024-06-01/2024-08-31
+                                             what `kartotek register` found there and then
+  kartotek run /archive --prefer-zone 33     no ground twice, where two zones show it
+  kartotek run /archive --source delete      make room while it goes"""
 )
 @click.argument("source", nargs=-1)
 @click.option("--workers", type=click.IntRange(1, 256), help="Products at a time  [default: as cores and memory allow]")
+@click.option(
+    "--cluster",
+    callback=_address,
+    metavar="ADDRESS",
+    help="Convert on the workers of this Dask cluster, such as tcp://HOST:8786; `local` starts one on this machine.",
+)
 @click.option("--limit", type=click.IntRange(0), help="Begin no more products than this.")
 @click.option("--until", callback=_clock, metavar="HH:MM", help="Begin no more products at this time of day.")
 @click.option(
@@ -65,6 +94,25 @@ Examples:
 @click.option("--attempts", type=click.IntRange(1), default=3, show_default=True, help="How often a product is tried.")
 @click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
 @click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
+@click.option("--registered", is_flag=True, help="Only what is registered, all of it or as these three say.")
+@options.collections
+@options.bbox
+@options.period
+@click.option(
+    "--prefer-zone",
+    type=click.IntRange(1, 60),
+    help="Skip granules of other UTM zones whose ground this one shows of the same pass.",
+)
+@click.option(
+    "--source",
+    "fate",
+    type=click.Choice([fate.value for fate in Fate]),
+    default="keep",
+    show_default=True,
+    help="What becomes of a product that is published: it stays, its item links to it, or it is deleted, once all that "
+    "is published has been read back.",
+)
+@href_root
 @options.json_option("Print one JSON object a product.")
 @options.database
 @options.storage
@@ -73,12 +121,20 @@ def run(
     context: click.Context,
     source: tuple[str, ...],
     workers: int | None,
+    cluster: str | None,
     limit: int | None,
     until: float | None,
     order: str,
     attempts: int,
     allow_partial: bool,
     visual: bool,
+    registered: bool,
+    collections: str | None,
+    bbox: str | None,
+    period: str | None,
+    prefer_zone: int | None,
+    fate: str,
+    href_root: str | None,
     as_json: bool,
     database: str | None,
     storage: str | None,
@@ -90,30 +146,47 @@ def run(
     with what is left. A product that can't be converted is tried again later, then set aside (`kartotek failures`), and
     the command ends with exit status 1.
     """
+    only = _asked(source, registered, collections, bbox, period)
     settings = options.load(database=database, storage=storage)
     setup = Setup(
         recipe=Recipe(allow_partial=allow_partial, threads=1),
         limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
+        only=only, prefer=prefer_zone, fate=Fate(fate),
     )  # fmt: skip
-    count = workers or _workers()
-    warm_up(whole=True)
     told: Counter[State | None] = Counter()
     with options.opened(settings) as catalog:
-        ledger = catalog.ledger
-        added = ledger.add(sources.find(source))
+        ledger, files = catalog.ledger, open_storage(settings.storage)
+        for line in deletion.finish(catalog, files):
+            click.echo(f"Warning: {line}", err=True)
+        added = ledger.add(sources.find(source, root=href_root)) if only is None else ledger.choose(only)
         if not as_json:
-            click.echo(f"{added} products added; {ledger.counts()[State.WAITING]} wait", err=True)
+            click.echo(f"{added} products added; {ledger.counts(only)[State.WAITING]} wait", err=True)
         stop = bulk.Stop(after=limit, at=until)
-        with _bar(ledger.counts(), quiet=as_json or not sys.stderr.isatty()) as bar:
-            for outcome in bulk.run(catalog, open_storage(settings.storage), setup, workers=count, stop=stop):
+        crew = _crew(catalog, settings, setup, cluster, workers)
+        with _bar(ledger.counts(only), quiet=as_json or not sys.stderr.isatty()) as bar:
+            for outcome in bulk.run(ledger, crew, stop=stop, only=only):
                 told[outcome.state] += 1
-                counts = ledger.counts()
-                bar.update(bar.task_ids[0], completed=_over(counts), total=sum(counts.values()))
+                with suppress(CatalogError):  # it may be away just now
+                    counts = ledger.counts(only)
+                    bar.update(bar.task_ids[0], completed=_over(counts), total=_all(counts))
                 _say(outcome, as_json=as_json)
         if not as_json:
             click.echo(_line(ledger.counts()), err=True)
     if told[State.QUARANTINED]:
         context.exit(1)
+
+
+def _crew(catalog: Catalog, settings: Settings, setup: Setup, address: str | None, count: int | None) -> Crew:
+    """Who works: threads of this process, or a cluster."""
+    if address is None:
+        warm_up(whole=True)
+        return Threads(catalog, open_storage(settings.storage), setup, count or _workers())
+    from jobs.cluster import Cluster  # takes a second, and Dask
+
+    logs.adopt("distributed")
+    if address == LOCAL:
+        return Cluster(None, catalog, settings, setup, most=count or _workers())
+    return Cluster(address, catalog, settings, setup, most=count)
 
 
 def _workers() -> int:
@@ -127,13 +200,31 @@ def _bar(counts: dict[State, int], *, quiet: bool) -> Progress:
         TextColumn("products"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=Console(stderr=True), disable=quiet, transient=True,
     )  # fmt: skip
-    bar.add_task("products", completed=_over(counts), total=sum(counts.values()))
+    bar.add_task("products", completed=_over(counts), total=_all(counts))
     return bar
 
 
 def _over(counts: dict[State, int]) -> int:
     """Products at which nobody works any more."""
-    return counts[State.DONE] + counts[State.QUARANTINED]
+    return counts[State.DONE] + counts[State.QUARANTINED] + counts[State.SKIPPED]
+
+
+def _all(counts: dict[State, int]) -> int:
+    """Products that are to be worked at, or were."""
+    return sum(counts.values()) - counts[State.REGISTERED]
+
+
+def _asked(
+    source: tuple[str, ...], registered: bool, collections: str | None, bbox: str | None, period: str | None
+) -> Search | None:
+    """Which of the registered products; None where it is not about these."""
+    if not registered:
+        if collections or bbox or period:
+            raise click.UsageError("--collections, --bbox and --datetime choose among what is registered: --registered")
+        return None
+    if source:
+        raise click.UsageError("--registered takes what `kartotek register` has found: give no SOURCE")
+    return options.asked(collections=collections, bbox=bbox, period=period)
 
 
 def _say(outcome: Outcome, *, as_json: bool) -> None:
@@ -150,6 +241,10 @@ def _say(outcome: Outcome, *, as_json: bool) -> None:
         click.echo(orjson.dumps(told).decode())
     elif outcome.published:
         click.echo(f"{outcome.published.collection}/{outcome.published.item}")
+        for note in outcome.published.notes:
+            click.echo(f"Warning: {note}", err=True)
+    elif outcome.state == State.SKIPPED:
+        click.echo(f"Skipped: {outcome.place}: {outcome.reason}", err=True)
     else:
         what = "set aside" if outcome.state == State.QUARANTINED else "tried again later"
         click.echo(f"Error: {outcome.reason} ({what if outcome.state else 'another has it now'})", err=True)
@@ -210,7 +305,7 @@ Examples:
 def failures(cause: tuple[str, ...], as_json: bool, database: str | None) -> None:
     """List products that could not be converted, by cause, with what was said and the end of the log."""
     with options.opened(options.load(database=database)) as catalog:
-        found = [one for one in catalog.ledger.failures() if not cause or one.cause in cause]
+        found = catalog.ledger.failures(causes=cause)
     if as_json:
         for one in found:
             click.echo(orjson.dumps(asdict(one)).decode())

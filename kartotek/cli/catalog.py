@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import click
 import orjson
 
-from catalog import questions
 from catalog.access import OPERATOR
-from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.cli import options
 from kartotek.storage import MARKER
@@ -43,10 +41,7 @@ Examples:
   kartotek search --bbox 17.5,59.7,18.5,60.2 --datetime 2022-07-01/..
   kartotek search --collections sentinel-2-l2a --limit 3 --json | jq .id"""
 )
-@click.option("--collections", metavar="ID,...", help="Of these collections.")
-@click.option("--ids", metavar="ID,...", help="Of these ids.")
-@click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
-@click.option("--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end.")
+@options.which_items
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many, newest first.")
 @options.json_option("Print one STAC item a line.")
 @options.database
@@ -60,17 +55,10 @@ def search(
     database: str | None,
 ) -> None:
     """Search the catalog, newest first: id, time and cloud share of each item."""
-    start, end = questions.interval(period, days=True)
-    asked = Search(
-        collections=questions.names("collections", collections.split(",") if collections else None),
-        ids=questions.names("ids", ids.split(",") if ids else None),
-        area=None if bbox is None else questions.box(bbox),
-        start=start,
-        end=end,
-        limit=limit,
-    )
-    with _existing(options.load(database=database).database) as catalog:
-        for content in _found(catalog, asked):
+    asked = options.asked(collections=collections, ids=ids, bbox=bbox, period=period)
+    asked = replace(asked, limit=min(limit, _PAGE))
+    with options.existing(options.load(database=database)) as catalog:
+        for _, content in islice(catalog.walk(OPERATOR, asked), limit):
             if as_json:
                 click.echo(content)
                 continue
@@ -94,7 +82,7 @@ Examples:
 def info(item: str | None, as_json: bool, database: str | None, storage: str | None) -> None:
     """Tell what the catalog holds, or all about one item."""
     settings = options.load(database=database, storage=storage)
-    with _existing(settings.database) as catalog:
+    with options.existing(settings) as catalog:
         if item is None:
             _tell_all(catalog, settings.storage, as_json=as_json)
         else:
@@ -127,23 +115,3 @@ def _tell_item(content: bytes, *, as_json: bool) -> None:
     for name, asset in item["assets"].items():
         size = asset.get("file:size", 0)
         click.echo(f"  {name:10} {size / 1e6:9.2f} MB  {asset['href'].removeprefix(MARKER)}")
-
-
-@contextmanager
-def _existing(database: str) -> Iterator[Catalog]:
-    """A catalog that is there already: who only looks makes no new one of a mistyped name."""
-    with closing(Catalog(database)) as catalog:
-        catalog.check()
-        yield catalog
-
-
-def _found(catalog: Catalog, asked: Search) -> Iterator[bytes]:
-    """As many items as are asked for, page by page."""
-    left = asked.limit
-    while left > 0:
-        page = catalog.search(OPERATOR, replace(asked, limit=min(left, _PAGE)))
-        yield from page.items
-        if page.next is None:
-            return
-        left -= len(page.items)
-        asked = replace(asked, after=page.next)

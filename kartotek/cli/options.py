@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import click
 
+from catalog import questions
+from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.settings import Settings, load
 
@@ -21,6 +23,12 @@ database = click.option(
 storage = click.option(
     "--storage", metavar="FOLDER", help="Where files lie  [default: KARTOTEK_STORAGE, or kartotek-store]"
 )
+collections = click.option("--collections", metavar="ID,...", help="Of these collections.")
+ids = click.option("--ids", metavar="ID,...", help="Of these ids.")
+bbox = click.option("--bbox", metavar="W,S,E,N", help="Touching this rectangle, in degrees.")
+period = click.option(
+    "--datetime", "period", metavar="TIME[/TIME]", help="Sensed then; a date is a day, '..' an open end."
+)
 
 
 def json_option(text: str) -> Callable[[Command], Command]:
@@ -28,15 +36,40 @@ def json_option(text: str) -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+def which_items(command: Command) -> Command:
+    """Options that narrow down which items are meant; `asked` makes a search of them."""
+    return collections(ids(bbox(period(command))))
+
+
+def asked(*, collections: str | None, bbox: str | None, period: str | None, ids: str | None = None) -> Search:
+    """The search that options ask for. Raises BadRequest."""
+    start, end = questions.interval(period, days=True)
+    return Search(
+        collections=questions.names("collections", collections.split(",") if collections else None),
+        ids=questions.names("ids", ids.split(",") if ids else None),
+        area=None if bbox is None else questions.box(bbox),
+        start=start,
+        end=end,
+    )
+
+
+@contextmanager
+def existing(settings: Settings) -> Iterator[Catalog]:
+    """A catalog that is there already: who only looks makes no new one of a mistyped name."""
+    with closing(Catalog(settings.database)) as catalog:
+        catalog.check()
+        yield catalog
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Catalog]:
     """The catalog of the settings, with its tables made where the database is empty."""
-    catalog = Catalog(settings.database)
-    try:
+    with closing(Catalog(settings.database)) as catalog:
         catalog.ready()
         yield catalog
-    finally:
-        catalog.close()
 
 
-__all__ = ["database", "json_option", "load", "opened", "storage"]
+__all__ = [
+    "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened", "period", "storage",
+    "which_items",
+]  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +17,15 @@ from kartotek.storage.folder import FolderStorage
 MARKER = "storage:///"
 """What an asset's href starts with at rest; a key follows. It becomes the public root of files on the way out."""
 
+PRODUCTS = "product:///"
+"""What the href of a product that lies on this machine starts with at rest, wherever it lies; {collection}/{item}.zip
+follows. It becomes the public root of products on the way out."""
+
 MEDIA_TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".png": "image/png",
     ".parquet": "application/vnd.apache.parquet",
+    ".zip": "application/zip",
 }
 """What files are, by suffix: in items, and where they are served."""
 
@@ -46,8 +52,16 @@ class Storage(Protocol):
         """All keys that start with a prefix, in order."""
         ...
 
+    def modified(self, key: str) -> datetime:
+        """When what lies under a key was written. Raises NotStored."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove what lies under a key, if anything does."""
+        ...
+
+    def tidy(self, age: timedelta) -> int:
+        """Remove what is no object and never will be, older than so much; how many."""
         ...
 
     def url(self, key: str) -> str | None:
@@ -78,4 +92,4 @@ def open_storage(place: str, endpoint: str | None = None) -> Storage:
     return FolderStorage(Path(place))
 
 
-__all__ = ["MARKER", "MEDIA_TYPES", "FolderStorage", "Storage", "digest", "open_storage"]
+__all__ = ["MARKER", "MEDIA_TYPES", "PRODUCTS", "FolderStorage", "Storage", "digest", "open_storage"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kartotek.errors import NotStored, StorageError
@@ -59,9 +61,28 @@ class FolderStorage:
         return path.stat().st_size
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        """All keys that start with a prefix; files that are being written are none."""
-        found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
-        yield from sorted(key for key in found if key.startswith(prefix) and is_key(key))
+        """All keys that start with a prefix, a folder at a time; files that are being written are none."""
+        above = prefix.rpartition("/")[0]
+        if not above or is_key(above):
+            found = _files(self.root / above, f"{above}/" if above else "")
+            yield from (key for key in found if key.startswith(prefix) and is_key(key))
+
+    def modified(self, key: str) -> datetime:
+        """When the file was written."""
+        try:
+            return datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotStored(f"{key}: no such file in {self.root.name}") from None
+
+    def tidy(self, age: timedelta) -> int:
+        """Remove what those left who died while they wrote a file."""
+        late, count = time.time() - age.total_seconds(), 0
+        for path in self.root.rglob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < late:
+                    path.unlink()
+                    count += 1
+        return count
 
     def delete(self, key: str) -> None:
         """Remove the file."""
@@ -89,6 +110,20 @@ class FolderStorage:
             folder = folder.parent
         with contextlib.suppress(PermissionError):  # the root may lie in a folder that is not ours to read
             _sync_folder(folder)
+
+
+def _files(folder: Path, above: str) -> Iterator[str]:
+    """The files in a folder and below it, in the order of their keys, in which a/b comes after a-b."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted((f"{entry.name}/" if entry.is_dir() else entry.name, entry.path) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, path in inside:
+        if name.endswith("/"):
+            yield from _files(Path(path), above + name)
+        else:
+            yield above + name
 
 
 def _sync_folder(folder: Path) -> None:

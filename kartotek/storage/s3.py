@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -21,6 +21,7 @@ from kartotek.errors import BadSettings, NotStored, StorageError
 from kartotek.storage.keys import checked, is_key
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import S3Config
 
 PATIENCE = timedelta(seconds=60)
@@ -121,8 +122,19 @@ class S3Storage:
 
     def size(self, key: str) -> int:
         """The object's size, by HEAD."""
+        return int(self._head(key)["size"])
+
+    def modified(self, key: str) -> datetime:
+        """When the object was written, to the second, by HEAD."""
+        return self._head(key)["last_modified"]
+
+    def tidy(self, age: timedelta) -> int:
+        """Nothing: of an object that was not written whole there is none."""
+        return 0
+
+    def _head(self, key: str) -> ObjectMeta:
         try:
-            return int(obstore.head(self._store, checked(key))["size"])
+            return obstore.head(self._store, checked(key))
         except FileNotFoundError:
             raise NotStored(f"{key}: no such object in {self._place}") from None
         except (BaseError, OSError) as error:

@@ -1,11 +1,11 @@
-"""The ledger of products that are to be converted."""
+"""The ledger of products that are to be converted, and the holds on items whose files are worked at."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-from catalog.dialects import Instant, Name
+from catalog.dialects import Instant, Name, Ring
 
 revision = "0003"
 down_revision = "0002"
@@ -19,6 +19,10 @@ def upgrade() -> None:
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("place", Name, nullable=False),
         sa.Column("sensed", Instant),
+        sa.Column("take", Name),
+        sa.Column("zone", sa.Integer),
+        sa.Column("ground", Ring),
+        sa.Column("href", sa.Text),
         sa.Column("state", Name, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
@@ -38,13 +42,26 @@ def upgrade() -> None:
         sa.Column("bytes_written", sa.BigInteger),
         sa.Column("recipe", sa.Text),
         sa.Column("checksum", sa.Text),
+        sa.Column("original", sa.Text),
         sa.PrimaryKeyConstraint("pk", name="pk_products"),
         sa.UniqueConstraint("place", name="uq_products_place"),
     )
     op.create_index("ix_products_next", "products", ["state", "attempts", "pk"])
     op.create_index("ix_products_finished", "products", ["state", "finished"])
     op.create_index("ix_products_sensed", "products", ["state", "attempts", "sensed"])
+    op.create_index("ix_products_take", "products", ["take", "zone", "state"])
+    op.create_index("ix_products_item", "products", ["collection", "item"])
+    op.create_table(
+        "holds",
+        sa.Column("collection", Name, nullable=False),
+        sa.Column("item", Name, nullable=False),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("until", Instant, nullable=False),
+        sa.PrimaryKeyConstraint("collection", "item", name="pk_holds"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("holds")
     op.drop_table("products")

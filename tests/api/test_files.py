@@ -132,14 +132,15 @@ def test_a_range_of_another_version_is_the_whole_file(client, cog):
 
 
 def test_what_is_in_storage_but_in_no_item_is_not_there(client, published, item, tmp_path):
-    """What a crash left, and what is not meant for reading: the item's own JSON."""
+    """What a crash left, and what is not meant for reading: the item's own JSON, and the collection's record."""
     left = tmp_path / "left"
     left.write_bytes(b"left over")
     key = f"{item['collection']}/{item['id']}/B02.{hashlib.sha256(b'left over').hexdigest()}.tif"
     published.storage.create(key, left)
     try:
         others = [key, *published.storage.keys(f"{item['collection']}/{item['id']}/item.")]
-        assert len(others) == 2
+        others += published.storage.keys(f"{item['collection']}/collection.")
+        assert len(others) == 3
         for one in others:
             assert published.storage.size(one)
             assert client.get(f"/files/{one}").status_code == 404

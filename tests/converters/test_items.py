@@ -24,6 +24,7 @@ from lxml import etree
 
 from converters import items, samples
 from converters.convert import Recipe, convert
+from converters.extent import stated
 from converters.sensors import read, sensors
 from kartotek import footprints
 from kartotek.product import Kind
@@ -133,6 +134,15 @@ def test_every_item_is_valid_stac(conversion, validator, name):
 @pytest.mark.parametrize("recipe", [{"crs": "native"}, {"crs": "EPSG:4326"}])
 def test_an_item_in_another_crs_is_valid_stac(scenes, conversion, validator, recipe):
     check(complete(as_dict(conversion(dataclasses.replace(scenes["33"], pixels=96), **recipe))), validator)
+
+
+@pytest.mark.parametrize("name", ["33", "33 L1C", "zip"])
+@pytest.mark.parametrize("href", ["product:///x/y.zip", "https://x.se/y.SAFE/"])
+def test_an_item_of_a_product_that_is_not_converted_is_valid_stac(sample, validator, name, href):
+    product = read(sample(name))
+    item = items.registered(product, stated(product), items.original(href, size=7))
+    document = item.to_dict(include_self_link=False, transform_hrefs=False)
+    check(complete(json.loads(json.dumps(document))), validator)
 
 
 def collections():

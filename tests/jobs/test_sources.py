@@ -102,7 +102,7 @@ def test_products_in_a_bucket_are_found_and_come_whole(archived, tmp_path):
 def test_a_bucket_without_products_says_so(bucket, tmp_path):
     with pytest.raises(UnknownProduct, match="no product there"):
         list(find([f"{bucket}/2024"]))
-    with pytest.raises(MissingProduct, match="nothing there"):
+    with pytest.raises(MissingProduct, match="not there any more"):
         fetch(f"{bucket}/2024/a.zip", tmp_path)
 
 

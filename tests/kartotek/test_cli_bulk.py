@@ -1,5 +1,6 @@
 """What `run`, `status`, `failures`, `retry` and `quarantine` print, and how they end."""
 
+import shutil
 from datetime import datetime, timedelta
 
 import click
@@ -107,6 +108,11 @@ def test_run_on_what_is_not_there(kartotek, tmp_path):
     assert found.exit_code == 1 and "no such file or folder" in str(found.exception)
 
 
+def test_a_cluster_is_named_by_its_address(kartotek):
+    found = kartotek("run", "--cluster", "dask")
+    assert found.exit_code == 2 and "'dask' is neither local nor an address such as tcp://HOST:8786" in found.output
+
+
 def test_until_is_the_next_time_that_it_is_so():
     now = datetime.now().astimezone()
     for minutes in (2, -2):
@@ -122,7 +128,60 @@ def test_until_is_the_next_time_that_it_is_so():
 
 def test_another_process_sees_the_same_ledger(filled):
     other = Catalog(filled.place)
-    assert other.ledger.counts() == filled.ledger.counts() == {
-        State.WAITING: 1, State.RUNNING: 0, State.DONE: 2, State.QUARANTINED: 1,
-    }  # fmt: skip
+    counts = {State.WAITING: 1, State.DONE: 2, State.QUARANTINED: 1}
+    assert other.ledger.counts() == filled.ledger.counts() == {state: counts.get(state, 0) for state in State}
     other.close()
+
+
+@pytest.fixture
+def archive(tmp_path, small_products):
+    """A product in a zip, and a zip that is none."""
+    [path] = small_products.glob("*T34WET*.zip")
+    (tmp_path / "archive").mkdir()
+    shutil.copy(path, tmp_path / "archive")
+    (tmp_path / "archive" / "x.zip").write_bytes(b"no zip")
+    return tmp_path / "archive"
+
+
+def test_register_says_what_it_did_and_ends_with_1_where_something_is_set_aside(kartotek, catalog, archive):
+    name = next(archive.glob("S2*.zip")).stem
+    found = kartotek("register", archive)
+    assert found.exit_code == 1 and found.stdout == f"sentinel-2-l2a/{name}\n"
+    assert "x.zip: not a whole zip" in found.stderr and "1 registered, 0 there already, 1 set aside" in found.stderr
+    again = kartotek("register", archive / "S2*.zip")
+    assert (again.exit_code, again.stdout) == (0, "") and "0 registered, 1 there already" in again.stderr
+    assert "x.zip (quarantined, 0 attempts)" in kartotek("failures").output
+
+
+def test_register_for_scripts(kartotek, catalog, archive):
+    found = kartotek("register", archive, "--json", "--href-root", "https://files.example.se/s2")
+    told = {one["status"]: one for one in map(orjson.loads, found.stdout.splitlines())}
+    assert told["failed"]["error"] == "BrokenProduct" and told["failed"]["product"] == str(archive / "x.zip")
+    assert told["registered"]["collection"] == "sentinel-2-l2a" and found.stderr == ""
+
+
+@pytest.mark.parametrize("url", ["files.example.se", "ftp://x/y", "https://", "https://me:secret@x/", "https://x/?a"])
+def test_register_refuses_what_is_no_root_of_links(kartotek, catalog, archive, url):
+    found = kartotek("register", archive, "--href-root", url)
+    assert found.exit_code == 2 and "--href-root" in found.output and catalog.ledger.counts()[State.REGISTERED] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--bbox", "1,2,3,4"], "choose among what is registered"), (["--registered", "x.zip"], "give no SOURCE"),
+     (["--registered", "--bbox", "1,2"], "give west,south,east,north"),
+     (["--prefer-zone", 61], "61 is not in the range"), (["--source", "burn"], "'burn' is not one of")],
+)  # fmt: skip
+def test_run_refuses_what_makes_no_sense(kartotek, catalog, words, told):
+    found = kartotek("run", *words)
+    assert found.exit_code != 0 and told in found.output + str(found.exception)
+
+
+def test_run_converts_what_is_registered_and_deletes_it(kartotek, catalog, archive):
+    kartotek("register", archive)
+    name = next(archive.glob("S2*.zip")).stem
+    nothing = kartotek("run", "--registered", "--bbox", "1,2,3,4", "--workers", 1)
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    found = kartotek("run", "--registered", "--datetime", "2023-08-23", "--workers", 1, "--source", "delete")
+    assert found.stdout == f"sentinel-2-l2a/{name}\n" and found.exit_code == 0
+    assert [path.name for path in archive.iterdir()] == ["x.zip"]

@@ -66,7 +66,7 @@ REFUSED = {
     "a type of our files that is none": (RED, {"data_type": "complex64"}, "can't be 'complex64'"),
     "a name with a slash": (RED, {"name": "../RED"}, "not of letters"),
     "no name": (RED, {"name": ""}, "not of letters"),
-    "the thumbnail's name": (RED, {"name": "thumbnail"}, "an asset that conversion makes"),
+    "the thumbnail's name": (RED, {"name": "thumbnail"}, "an asset beside the layers"),
     "a resolution of nothing": (RED, {"resolution": 0}, "resolution is 0 m"),
     "no role": (RED, {"roles": ()}, "no role"),
     "classes of a measurement": (RED, {"classes": (LAND,)}, "is a measurement, and has classes"),

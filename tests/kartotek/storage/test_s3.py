@@ -1,13 +1,7 @@
 """A bucket, behind a server that has its faults."""
 
-import http.client
-import http.server
-import threading
 import urllib.request
-from collections import Counter
-from contextlib import contextmanager
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,60 +19,9 @@ def source(tmp_path):
     return path
 
 
-@contextmanager
-def faulty(monkeypatch, endpoint, fault):
-    """A server between us and the bucket; `fault(attempt, headers)` says what goes wrong: a status, "cut" or "lost"."""
-    seen = Counter()
-    where = urlsplit(endpoint)
-
-    class Between(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do(self):
-            seen[self.command] += 1
-            wrong = fault(seen[self.command], self.headers)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if isinstance(wrong, int):
-                self.send_response(wrong)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            behind = http.client.HTTPConnection(where.netloc)
-            behind.request(self.command, self.path, body, dict(self.headers))
-            answer = behind.getresponse()
-            content = answer.read()
-            if wrong == "lost":  # it was done, and nobody hears of it
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else len(content)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if wrong == "cut" else content)
-            self.close_connection = wrong == "cut"
-
-        do_GET = do_PUT = do_HEAD = do_DELETE = do  # noqa: N815
-
-        def log_message(self, *_):
-            """Nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    yield seen
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.parametrize("wrong", [503, 500, "cut", "lost"])
-def test_a_request_that_fails_is_tried_again_and_what_it_wrote_is_whole_and_once(
-    monkeypatch, s3_server, bucket, source, wrong
-):
-    with faulty(monkeypatch, s3_server, lambda attempt, _: wrong if attempt <= 2 else None) as seen:
+def test_a_request_that_fails_is_tried_again_and_what_it_wrote_is_whole_and_once(faulty, bucket, source, wrong):
+    with faulty(lambda _, attempt, __: wrong if attempt <= 2 else None) as seen:
         storage = S3Storage(bucket)
         storage.create("a/b.tif", source)
         assert digest(storage, "a/b.tif")[1] == len(CONTENT)
@@ -87,16 +30,14 @@ def test_a_request_that_fails_is_tried_again_and_what_it_wrote_is_whole_and_once
     assert seen["PUT"] >= 2 or wrong == "cut"  # the answer to a PUT has no body to be cut
 
 
-def test_another_write_under_way_is_no_object_yet(monkeypatch, s3_server, bucket, source):
+def test_another_write_under_way_is_no_object_yet(monkeypatch, faulty, bucket, source):
     """409 is answered while another write is under way: it may fail, so ours is tried again."""
     monkeypatch.setattr(s3, "CONFLICT", (0, 0, 0))
-    with faulty(
-        monkeypatch, s3_server, lambda attempt, headers: 409 if "If-None-Match" in headers and attempt <= 2 else None
-    ):
+    with faulty(lambda _, attempt, headers: 409 if "If-None-Match" in headers and attempt <= 2 else None):
         storage = S3Storage(bucket)
         storage.create("a/b.tif", source)
         assert storage.read("a/b.tif") == CONTENT
-    with faulty(monkeypatch, s3_server, lambda _, headers: 409 if "If-None-Match" in headers else None):
+    with faulty(lambda _, __, headers: 409 if "If-None-Match" in headers else None):
         storage = S3Storage(bucket)
         storage.create("a/b.tif", source)  # it is there
         with pytest.raises(StorageError, match=r"can't write a/c\.tif: other writes"):
@@ -124,10 +65,8 @@ def test_what_others_put_into_the_bucket_is_none_of_ours(bucket, s3_server, sour
     assert list(S3Storage(bucket).keys()) == ["a/b.tif"]
 
 
-def test_a_bucket_without_conditional_put_is_looked_at_before_it_is_written_to(
-    monkeypatch, s3_server, bucket, source, tmp_path
-):
-    with faulty(monkeypatch, s3_server, lambda _, headers: 501 if "If-None-Match" in headers else None) as seen:
+def test_a_bucket_without_conditional_put_is_looked_at_before_it_is_written_to(faulty, bucket, source, tmp_path):
+    with faulty(lambda _, __, headers: 501 if "If-None-Match" in headers else None) as seen:
         storage = S3Storage(bucket)
         storage.create("a", source)
         before = seen["PUT"]

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -80,7 +82,14 @@ def test_nothing_lies_under_a_key_that_was_not_written(storage, source):
 @pytest.mark.parametrize("key", NO_KEYS, ids=range(len(NO_KEYS)))
 def test_what_is_no_key_reaches_no_file(storage, source, tmp_path, key):
     (tmp_path / "secret").write_text("secret")
-    for use in (storage.read, storage.size, storage.delete, storage.url, lambda key: storage.create(key, source)):
+    for use in (
+        storage.read,
+        storage.size,
+        storage.modified,
+        storage.delete,
+        storage.url,
+        lambda key: storage.create(key, source),
+    ):
         with pytest.raises(NotStored):
             use(key)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == ["secret", "source"]
@@ -95,6 +104,25 @@ def test_keys_come_in_order_and_by_prefix(storage, source):
     assert list(storage.keys("b/")) == ["b/10", "b/2"]
     assert list(storage.keys("b")) == ["b-2/1", "b/10", "b/2"]
     assert list(storage.keys("none")) == []
+
+
+def test_what_was_written_says_when(storage, source):
+    storage.create(KEY, source)
+    assert abs(storage.modified(KEY) - datetime.now(UTC)) < timedelta(minutes=1)
+    with pytest.raises(NotStored):
+        storage.modified("a/b")
+
+
+def test_files_that_are_no_longer_written_are_tidied_away(tmp_path, source):
+    """By kill -9 in the middle, which leaves them under a temporary name."""
+    storage = FolderStorage(tmp_path / "store")
+    storage.create("a/b.tif", source)
+    old, new = tmp_path / "store/a/.b.tif.0123.part", tmp_path / "store/a/.b.tif.4567.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    assert storage.tidy(timedelta(days=1)) == 1
+    assert sorted(path.name for path in (tmp_path / "store/a").iterdir()) == [new.name, "b.tif"]
 
 
 def test_digest_is_the_sha_256_and_the_size_of_what_is_stored(storage, tmp_path):
