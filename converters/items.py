@@ -33,6 +33,8 @@ _ITEM_EXTENSIONS = (
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
+_OF_BANDS = {name: name.split("/")[3] for name in _ITEM_EXTENSIONS[2:]}
+"""Extension → the prefix of its fields, of those that are about bands and files."""
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
 _RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 
@@ -89,6 +91,10 @@ def registered(product: Product, outline: Outline | None, original: pystac.Asset
         raise BrokenProduct(f"{product.path.name}: {'; '.join(product.missing)}; fetch the product again")
     found = _item(product, outline, {}, crs=outline.crs, missing=product.missing)
     found.add_asset(PRODUCT, original)
+    # Some extensions may only be named where one of their fields is used: without bands there are fewer.
+    used = {name.partition(":")[0] for name in [*found.properties, *original.extra_fields]}
+    unused = [name for name, prefix in _OF_BANDS.items() if prefix not in used]
+    found.stac_extensions = [name for name in found.stac_extensions if name not in unused]
     return found
 
 
