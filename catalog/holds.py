@@ -53,7 +53,8 @@ class Holds:
         )
         with self._connections.writing() as connection:
             for collection, item in hold.items:  # in order, so that nobody locks another out
-                if not connection.execute(statement, {"of": collection, "its": item}).rowcount:
+                taken = connection.scalar(statement.returning(holds.c.token), {"of": collection, "its": item})
+                if taken is None:
                     connection.rollback()
                     return None
         return hold

@@ -19,7 +19,8 @@ def test_what_is_published_through_a_bad_connection_is_whole_and_once(
     converted, faulty, bucket, make_database, monkeypatch, wrong
 ):
     """Each of the requests once, and then two in a row: the bucket's client tries again by itself."""
-    monkeypatch.setattr(s3, "STALL", timedelta(seconds=0.3))
+    if wrong == "stalled":
+        monkeypatch.setattr(s3, "STALL", timedelta(seconds=1))
     with faulty(lambda *_: None) as requests:
         publish(converted, open_storage(bucket), Catalog(make_database("sqlite", migrated=True)))
     assert requests["PUT"] == 4 and requests["GET"] >= 4

@@ -19,6 +19,7 @@ from jobs.original import Fate
 from jobs.publish import publish
 from jobs.sources import find
 from jobs.task import Setup
+from jobs.threads import Threads
 from jobs.worker import Limits
 from kartotek.storage import MARKER, PRODUCTS, FolderStorage, open_storage
 
@@ -45,7 +46,7 @@ def folder(tmp_path):
 
 
 def run(catalog, storage, fate=Fate.DELETE, **more):
-    return list(bulk.run(catalog, storage, Setup(attempts=1, fate=fate, **more), workers=2))
+    return list(bulk.run(catalog.ledger, Threads(catalog, storage, Setup(attempts=1, fate=fate, **more), 2)))
 
 
 def seen(catalog):
@@ -128,7 +129,7 @@ def replace_by_other(catalog, storage, path):
 
 
 SPOILT = {
-    spoil_item: "no item", spoil_asset: "is not what", spoil_json: "no such file", lose_asset: "no such file",
+    spoil_item: "no item", spoil_asset: "another SHA-256", spoil_json: "not there", lose_asset: "not there",
     replace_product: "not what was converted", replace_by_link: "a link", replace_by_other: "not a",
 }  # fmt: skip
 

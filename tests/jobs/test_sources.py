@@ -12,6 +12,7 @@ from jobs import bulk
 from jobs.fetch import fetch
 from jobs.sources import find, sensed
 from jobs.task import Setup
+from jobs.threads import Threads
 from kartotek.errors import MissingProduct, UnknownProduct
 from kartotek.storage import FolderStorage, open_storage
 
@@ -111,7 +112,7 @@ def test_what_lies_in_a_bucket_is_published_as_what_lies_here(archived, catalog,
     contents = []
     for sources in ([bucket], map(str, paths)):
         catalog.ledger.add(find(sources))
-        outcomes = list(bulk.run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2))
+        outcomes = list(bulk.run(catalog.ledger, Threads(catalog, FolderStorage(tmp_path / "store"), Setup(), 2)))
         assert [outcome.state for outcome in outcomes] == [State.DONE] * 2, outcomes
         contents.append(catalog.search(PUBLIC, Search(limit=10)).items)
     assert contents[0] == contents[1]

@@ -15,6 +15,7 @@ from converters.convert import Recipe
 from jobs import bulk, register
 from jobs.sources import find, granule
 from jobs.task import Setup
+from jobs.threads import Threads
 from jobs.worker import Limits
 from kartotek.storage import FolderStorage
 
@@ -54,7 +55,9 @@ def seen(catalog):
 
 def run(catalog, tmp_path, **more):
     setup = Setup(**{"attempts": 1, "prefer": 33, **more})
-    return list(bulk.run(catalog, FolderStorage(tmp_path / "store"), setup, workers=2))
+    return list(
+        bulk.run(catalog.ledger, Threads(catalog, FolderStorage(tmp_path / "store"), setup, 2), only=setup.only)
+    )
 
 
 @pytest.mark.parametrize("known", ["registered", "by name"])
