@@ -72,15 +72,17 @@ def killed(process, seconds):
 
 
 @pytest.mark.parametrize(
-    ("archive", "kills"), [(2, 3), pytest.param(24, 200, marks=pytest.mark.full)], indirect=["archive"]
+    ("archive", "kills", "kind"),
+    [(2, 3, "sqlite"), *(pytest.param(24, 200, kind, marks=pytest.mark.full) for kind in ("sqlite", "postgis"))],
+    indirect=["archive"],
 )
-def test_kill_9_at_any_moment_loses_and_doubles_nothing(archive, undisturbed, new_database, tmp_path, kills):
+def test_kill_9_at_any_moment_loses_and_doubles_nothing(archive, undisturbed, make_database, tmp_path, kills, kind):
     """R2. As many rounds, each from the beginning, as the kills need."""
     chance, done, rounds = random.Random(1), 0, 0
     while done < kills:
         rounds += 1
         done += one_round(
-            archive, undisturbed, new_database(migrated=True), tmp_path / str(rounds), chance, kills - done
+            archive, undisturbed, make_database(kind, migrated=True), tmp_path / str(rounds), chance, kills - done
         )
     print(f"{done} kills in {rounds} rounds")
 
@@ -123,10 +125,12 @@ def attempts(url):
 
 
 @pytest.mark.parametrize(
-    ("archive", "broken"), [(2, 5), pytest.param(40, 40, marks=pytest.mark.full)], indirect=["archive"]
+    ("archive", "broken", "kind"),
+    [(2, 5, "sqlite"), *(pytest.param(40, 40, kind, marks=pytest.mark.full) for kind in ("sqlite", "postgis"))],
+    indirect=["archive"],
 )
 def test_every_good_product_is_published_and_every_broken_one_is_set_aside_by_name(
-    archive, undisturbed, new_database, tmp_path, broken
+    archive, undisturbed, make_database, tmp_path, broken, kind
 ):
     """R6."""
     made = {}
@@ -135,7 +139,7 @@ def test_every_good_product_is_published_and_every_broken_one_is_set_aside_by_na
         scene = replace(kind, pixels=192, sensed=kind.sensed + timedelta(days=1 + number))
         path = samples.write(scene, tmp_path / "broken")
         made[path.name] = how(path)
-    url = new_database(migrated=True)
+    url = make_database(kind, migrated=True)
     settings = {"KARTOTEK_DATABASE": url, "KARTOTEK_STORAGE": str(tmp_path / "store")}
     command = [*COMMAND, "run", "--attempts", "1", "--workers", "2", "--json", str(archive), str(tmp_path / "broken")]
     told = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=1200, check=False)
