@@ -22,7 +22,7 @@ from jobs.fetch import SCHEME
 from kartotek.errors import BadRequest, NotFound, ProductError
 from kartotek.storage import MARKER
 
-ENOUGH = 3
+ENOUGH = 2
 """Products of a UTM zone by which others of it are foretold; of fewer, by all of their collection."""
 LOOKS = 16
 """Products whose sizes are looked up at a time: each waits for a disk or a bucket."""
