@@ -7,6 +7,7 @@ comes back changes nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -39,6 +40,7 @@ from catalog import dialects
 from catalog.connections import Connections
 from catalog.dialects import Database
 from catalog.models import items, products
+from catalog.pace import Left, Pace, Queue, Taken
 from catalog.search import Search, conditions
 from kartotek.errors import LostLease
 
@@ -128,6 +130,8 @@ class Lease:
     ground: Geometry | None = None
     """As `Work.ground`, where it has been registered."""
     href: str | None = None
+    seconds: float = 0.0
+    """What the database took to give it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,39 +184,6 @@ class Failure:
     log: str
     """The end of what was logged meanwhile."""
     at: datetime | None
-
-
-STAGES: Mapping[str, Sequence[str]] = {
-    "reading": ("find", "read"),
-    "processor": ("decode", "warp", "encode"),
-    "storing": ("store",),
-    "database": ("publish",),
-}
-"""What a run may be held up by → the stages that are spent on it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How the products went that were done last, an hour back and `RECENT` of them at most."""
-
-    products: int
-    seconds: float
-    """From the first of them being begun to the last being done."""
-    stages: Mapping[str, float]
-    """Stage → seconds of a product, on average."""
-    bytes_read: int
-    bytes_written: int
-
-    @property
-    def per_hour(self) -> float:
-        """Products."""
-        return 3600 * self.products / self.seconds if self.seconds else 0.0
-
-    @property
-    def bottleneck(self) -> str | None:
-        """What takes most of the time: reading, processor, storing or database."""
-        spent = {name: sum(self.stages.get(stage, 0) for stage in stages) for name, stages in STAGES.items()}
-        return max(spent, key=lambda name: spent[name]) if any(spent.values()) else None
 
 
 class Ledger:
@@ -283,14 +254,14 @@ class Ledger:
         `only` those whose items a search finds. A product of another UTM zone than the one to `prefer` comes after all
         of its datatake in that one, whatever becomes of these.
         """
-        claiming = _claiming(self._connections.engine.dialect.name, order, only, prefer)
+        claiming, began = _claiming(self._connections.engine.dialect.name, order, only, prefer), time.perf_counter()
         with self._connections.writing() as connection:
             row = connection.execute(claiming, {"by": owner, "seconds": seconds}).first()
         if row is None:
             return None
         return Lease(
             pk=row.pk, place=row.place, attempt=row.attempts, fence=row.fence, take=row.take, zone=row.zone,
-            ground=row.ground, href=row.href,
+            ground=row.ground, href=row.href, seconds=time.perf_counter() - began,
         )  # fmt: skip
 
     def renew(self, leases: Collection[Lease], *, seconds: float) -> int:
@@ -382,6 +353,50 @@ class Ledger:
             bytes_read=sum(row.bytes_read or 0 for row in rows),
             bytes_written=sum(row.bytes_written or 0 for row in rows),
         )
+
+    def queue(self) -> Queue:
+        """What waits for now and for later, and how long the first that is in hand has been so."""
+        waiting = select(func.count()).where(products.c.state == State.WAITING)
+        # Only what has been tried waits for a time: so few are looked at of the many that wait.
+        later = waiting.where(products.c.attempts > 0, products.c.not_before > self._now())
+        first = select(func.min(products.c.started), self._now()).where(products.c.state == State.RUNNING)
+        with self._connections.reading() as connection:
+            total, put_off = connection.scalar(waiting) or 0, connection.scalar(later) or 0
+            started, now = connection.execute(first).one()
+        oldest = max(0.0, (now - started).total_seconds()) if started else 0.0
+        return Queue(now=max(0, total - put_off), later=put_off, oldest=oldest)
+
+    def left(self, only: Search | None = None) -> list[Left]:
+        """Products that are registered or wait, or `only` those whose items a search finds; as they were entered."""
+        wanted = (
+            select(products.c.place, products.c.zone, products.c.collection, products.c.item)
+            .where(products.c.state.in_([State.REGISTERED, State.WAITING]), *_chosen(self._database, products, only))
+            .order_by(products.c.pk)
+        )
+        with self._connections.reading() as connection:
+            return [Left(**row._mapping) for row in connection.execute(wanted)]
+
+    def taken(self, recipe: str) -> list[Taken]:
+        """What products have taken that were done last by a recipe, `RECENT` at most."""
+        done = products.c
+        wanted = (
+            select(
+                done.place, done.zone, done.collection, done.item, done.started, done.finished, done.bytes_read,
+                done.bytes_written,
+            )
+            .where(done.state == State.DONE, done.recipe == recipe, done.bytes_read > 0, done.bytes_written > 0)
+            .order_by(done.finished.desc())
+            .limit(RECENT)
+        )  # fmt: skip
+        with self._connections.reading() as connection:
+            return [
+                Taken(
+                    place=row.place, zone=row.zone, collection=row.collection, item=row.item,
+                    began=row.started.timestamp(), seconds=(row.finished - row.started).total_seconds(),
+                    bytes_read=row.bytes_read, bytes_written=row.bytes_written,
+                )
+                for row in connection.execute(wanted)
+            ]  # fmt: skip
 
     def owners(self) -> dict[str, int]:
         """Owner → products in hand."""

@@ -25,6 +25,7 @@ from jobs import task
 from jobs.patience import Patience
 from jobs.surroundings import Surroundings
 from jobs.task import Outcome, Setup
+from kartotek import logs
 from kartotek.errors import (
     BadSettings,
     CatalogError,
@@ -35,7 +36,7 @@ from kartotek.errors import (
     StorageError,
     in_a_line,
 )
-from kartotek.settings import Settings
+from kartotek.settings import Settings, for_logs
 from kartotek.storage import Storage, open_storage
 
 try:
@@ -163,6 +164,8 @@ def take(job: Job) -> Outcome | None:
 
     Raises ClusterError where the worker can't give the same results.
     """
+    wanted = for_logs()
+    logs.set_up(wanted.log_level, wanted.log_format)
     host, storage = socket.gethostname(), open_storage(job.storage)
     if different := job.surroundings.differences() or _different(storage, job):
         raise ClusterError(f"{host}: {different}")

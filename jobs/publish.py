@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 
 import pystac
 
@@ -43,8 +43,13 @@ class Published:
     replaced: bool
     """Whether an earlier version of the item was there."""
     bytes: int
+    """Written."""
     notes: tuple[str, ...]
     """What the user ought to know, such as bands left out."""
+    bytes_read: int = 0
+    """Of the product; 0 where nobody has read it all."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Stage → seconds."""
 
 
 def publish(
@@ -69,13 +74,16 @@ def publish(
     kind = documents.stored(
         items.collection(converted.collection).to_dict(include_self_link=False, transform_hrefs=False)
     )
-    watch = Stopwatch()
-    with held(catalog.holds, (collection, item.id)) as hands:
-        earlier = _earlier(catalog, collection, item.id)
-        with watch.stage("store"):
-            total = _store_files(converted, item, storage)
+    watch, hands = Stopwatch(), ExitStack()
+    with hands:
+        with watch.stage("publish"):
+            hold = hands.enter_context(held(catalog.holds, (collection, item.id))).hold
+            earlier = _earlier(catalog, collection, item.id)
+        total = _store_files(converted, item, storage, watch)
+        with watch.stage("publish"):
             if linked := original.linked(converted, catalog, earlier, lease, fate):
                 item.add_asset(PRODUCT, linked)
+        with watch.stage("store"):
             content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
             beside = of_json(collection, item.id, content)
             if earlier is not None and earlier != content:
@@ -85,20 +93,26 @@ def publish(
             path.write_bytes(content)
             layout.store(storage, beside, path)
             record.keep(storage, catalog, collection, kind)
+        work = _work(converted, lease, watch.seconds, total, recipe, fate)
         with watch.stage("publish"):
             replaced = catalog.publish(
                 content,
                 collection=kind,
                 counted=converted.squares,
-                done=None if lease is None else (lease, _work(converted, watch.seconds, total, recipe, fate)),
-                hold=hands.hold,
+                done=None if lease is None else (lease, work),
+                hold=hold,
             )
         if earlier is not None and earlier != content:
             _forget(storage, of_json(collection, item.id, earlier))
+        with watch.stage("publish"):
+            hands.close()
     if lease is not None:
         with suppress(CatalogError):  # it is published, whether the database can still note this or not
             catalog.ledger.add_timing(lease, "publish", watch.seconds["publish"])
-    return Published(collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes)
+    return Published(
+        collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes,
+        bytes_read=work.bytes_read, timings={**work.timings, "publish": watch.seconds["publish"]},
+    )  # fmt: skip
 
 
 def _earlier(catalog: Catalog, collection: str, item: str) -> bytes | None:
@@ -109,12 +123,13 @@ def _earlier(catalog: Catalog, collection: str, item: str) -> bytes | None:
         return None
 
 
-def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> int:
-    """Store and read back an item's files, and have its assets point to them; bytes in all."""
+def _store_files(converted: Converted, item: pystac.Item, storage: Storage, watch: Stopwatch) -> int:
+    """Check, store and read back an item's files, and have its assets point to them; bytes in all."""
     total = 0
     for name, path in files(converted).items():
         if path.suffix == ".tif":
-            cog.validate(path)
+            with watch.stage("check"):
+                cog.validate(path)
         place = Place(
             collection=converted.collection.id,
             item=item.id,
@@ -122,7 +137,8 @@ def _store_files(converted: Converted, item: pystac.Item, storage: Storage) -> i
             checksum=str(item.assets[name].extra_fields["file:checksum"]).removeprefix("1220"),
             suffix=path.suffix.removeprefix("."),
         )
-        layout.store(storage, place, path)
+        with watch.stage("store"):
+            layout.store(storage, place, path)
         item.assets[name].href = MARKER + place.key
         total += path.stat().st_size
     return total
@@ -136,12 +152,14 @@ def _forget(storage: Storage, place: Place) -> None:
         log.warning("%s: left for `kartotek sweep`: %s", place.key, error)
 
 
-def _work(converted: Converted, timings: Mapping[str, float], written: int, recipe: str, fate: Fate) -> Work:
+def _work(
+    converted: Converted, lease: Lease | None, timings: Mapping[str, float], written: int, recipe: str, fate: Fate
+) -> Work:
     """What the ledger is told."""
     source, whole = converted.source, "kartotek:missing" not in converted.item.properties
     take, zone = granule(converted.item.id)
     return Work(
-        timings={**converted.timings, **timings},
+        timings={**converted.timings, **timings, **({"claim": lease.seconds} if lease else {})},
         bytes_read=source.bytes if source else 0,
         bytes_written=written,
         recipe=recipe,

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from catalog.ledger import Lease, Ledger, Order, State
+from catalog.pace import STAGES
 from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
@@ -113,8 +114,49 @@ def work(
     not been tried. `patience` says how long what is converted is kept until the two are back.
     """
     log.debug("%s: attempt %d", lease.place, lease.attempt)
-    with _kept(catalog.ledger, lease):
-        return _worked(catalog, storage, lease, setup, patience)
+    began = time.monotonic()
+    try:
+        with _kept(catalog.ledger, lease):
+            outcome = _worked(catalog, storage, lease, setup, patience)
+    except Exception as error:  # it would meet every product: this one waits again
+        _tell(_outcome(lease, began, State.WAITING, error))
+        raise
+    _tell(outcome)
+    return outcome
+
+
+def _tell(outcome: Outcome) -> None:
+    """One line of the log about an attempt; as JSON, with all that is known of it."""
+    published = outcome.published
+    told = {
+        "product": outcome.place,
+        "attempt": outcome.attempt,
+        "state": outcome.state or "lost",
+        "item": f"{published.collection}/{published.item}" if published else None,
+        "cause": outcome.cause or None,
+        "seconds": round(outcome.seconds, 3),
+        "bytes_read": published.bytes_read if published else None,
+        "bytes_written": published.bytes if published else None,
+        "timings": {stage: round(spent, 3) for stage, spent in published.timings.items()} if published else None,
+    }
+    cause = f" ({outcome.cause})" if outcome.cause else ""
+    log.info("%s: %s%s after %.1f s", outcome.place, told["state"], cause, outcome.seconds, extra=told)
+
+
+def _outcome(
+    lease: Lease,
+    began: float,
+    state: State | None,
+    error: Exception | None = None,
+    published: Published | None = None,
+    reason: str = "",
+) -> Outcome:
+    """What came of an attempt that began then, by `time.monotonic`."""
+    cause, reason = (type(error).__name__, str(error)) if error else ("", reason)
+    return Outcome(
+        place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
+        seconds=time.monotonic() - began,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -138,16 +180,7 @@ def _kept(ledger: Ledger, lease: Lease) -> Iterator[None]:
 
 def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, patience: Patience | None) -> Outcome:
     ledger, began = catalog.ledger, time.monotonic()
-
-    def outcome(
-        state: State | None, error: Exception | None = None, published: Published | None = None, reason: str = ""
-    ) -> Outcome:
-        cause, reason = (type(error).__name__, str(error)) if error else ("", reason)
-        return Outcome(
-            place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
-            seconds=time.monotonic() - began,
-        )  # fmt: skip
-
+    outcome = partial(_outcome, lease, began)
     lines: deque[str] = deque(maxlen=LINES)
     try:
         if reason := zones.covered(lease, ledger, prefer=setup.prefer, limits=setup.limits):
@@ -221,7 +254,26 @@ def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converte
             path = fetch.fetch(place, folder / "in")
     elif not os.path.lexists(path):
         raise fetch.gone(place)
-    made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
-    timings = {**made.timings, "read": made.timings["read"] + watch.seconds.get("read", 0.0)}
+    with watch.stage("convert"):
+        made = worker.converted(path, out, setup.recipe, setup.limits, visual=setup.visual, logged=lines.append)
+    timings = _fitted(made.timings, watch.seconds["convert"])
+    timings["read"] += watch.seconds.get("read", 0.0)
     shutil.rmtree(folder / "in", ignore_errors=True)  # room for what others make
     return replace(made, timings=timings)
+
+
+def _fitted(timings: Mapping[str, float], whole: float) -> dict[str, float]:
+    """Stages of a conversion as shares of the seconds that it took.
+
+    What threads do side by side adds up to more: it is scaled down. What no stage has is `other`: starting the process,
+    squares, thumbnail, item.
+
+    >>> _fitted({"find": 1.0, "read": 2.0, "decode": 3.0, "encode": 3.0}, 6.0)
+    {'find': 1.0, 'read': 2.0, 'decode': 1.5, 'encode': 1.5, 'other': 0.0}
+    """
+    before = {stage: seconds for stage, seconds in timings.items() if stage in STAGES["reading"]}
+    threads = {stage: seconds for stage, seconds in timings.items() if stage not in before}
+    left, total = max(0.0, whole - sum(before.values())), sum(threads.values())
+    share = min(1.0, left / total) if total else 1.0
+    scaled = {stage: seconds * share for stage, seconds in threads.items()}
+    return {**before, **scaled, "other": left - sum(scaled.values())}

@@ -6,6 +6,7 @@ import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -15,6 +16,19 @@ request: ContextVar[str | None] = ContextVar("request", default=None)
 
 OURS = ("api", "catalog", "converters", "jobs", "kartotek", "migrations", "pixels")
 """Whose lines are wanted from the level on that is asked for; libraries tell at INFO what nobody wants to know."""
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Standard error as it is when a line comes: a progress bar puts itself there, and lines above itself."""
+
+    @property
+    def stream(self) -> TextIO:
+        """That."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        pass
 
 
 class Text(logging.Formatter):
@@ -41,18 +55,19 @@ FORMATS = {"text": Text, "json": as_json}
 def set_up(level: str, form: str) -> None:
     """Write from this level on, in one of FORMATS; of libraries, warnings at least, unless it is debug.
 
-    Nothing happens where logging is set up already.
+    Nothing happens where logging is set up already, and to loggers of ours nothing where they are.
     """
     root = logging.getLogger()
     if root.handlers:
         return
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.addFilter(stamp)
     handler.setFormatter(FORMATS[form]())
     root.addHandler(handler)
     root.setLevel("WARNING" if level == "info" else level.upper())
     for name in OURS:
-        logging.getLogger(name).setLevel(level.upper())
+        if not logging.getLogger(name).handlers:
+            logging.getLogger(name).setLevel(level.upper())
     if form == "json":
         logging.captureWarnings(True)  # Python prints them as text
 

@@ -50,6 +50,8 @@ class Settings(LogSettings):
     """Memory that the conversion of one product may ask for, in MB."""
     conversion_seconds: int = Field(default=3600, ge=1)
     """How long the conversion of one product may take."""
+    metrics: bool = False
+    """Whether `serve` answers /metrics, which tells outsiders how much there is of private collections too."""
     stop_seconds: int = Field(default=30, ge=0)
     """How long `serve` goes on answering what it has in hand once it is asked to stop."""
 

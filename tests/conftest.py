@@ -114,7 +114,7 @@ def bucket(s3_server) -> str:
 
 @contextlib.contextmanager
 def _between(
-    endpoint: str, fault: Callable[[str, int, Message], int | str | None]
+    endpoint: str, fault: Callable[[str, int, Message], int | float | str | None]
 ) -> Iterator[tuple[str, Counter[str]]]:
     """A server between us and a bucket's: (its address, method → requests). See `faulty`."""
     seen: Counter[str] = Counter()
@@ -132,6 +132,8 @@ def _between(
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            if isinstance(wrong, float):
+                time.sleep(wrong)
             behind = http.client.HTTPConnection(where.netloc)
             behind.request(self.command, self.path, body, dict(self.headers))
             answer = behind.getresponse()
@@ -170,7 +172,7 @@ def faulty(monkeypatch, s3_server):
     """Makes a server between us and the buckets; `fault(method, n, headers)` says what goes wrong.
 
     With the nth request of a method: a status, "cut" (half of the answer), "lost" (done, and no answer), "stalled" (the
-    same, but the connection stays) or None. Gives method → requests.
+    same, but the connection stays), seconds as a float that it takes longer, or None. Gives method → requests.
     """
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ COMMANDS = {
     "failures": ("kartotek.cli.bulk", "List products that could not be converted, by cause."),
     "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
+    "plan": ("kartotek.cli.plan", "Foretell how long products will take, and how many bytes."),
     "quarantine": ("kartotek.cli.bulk", "Set products aside that are not to be converted."),
     "rebuild": ("kartotek.cli.upkeep", "Enter all items that lie in the storage and that the catalog does not have."),
     "register": ("kartotek.cli.register", "Make archives searchable by their metadata; convert them when it suits."),

@@ -17,7 +17,8 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from catalog.ledger import Failure, Order, Pace, State
+from catalog.ledger import Failure, Order, State
+from catalog.pace import Pace
 from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
@@ -39,6 +40,14 @@ LOCAL = "local"
 """For the address of a cluster: one on this machine, for the time of the run."""
 MEMORY = 1_600
 """MB that a worker takes for a whole product."""
+
+WAYS_OUT = {
+    "reading": "more workers (--workers), which wait for the archive side by side; a nearer archive",
+    "processor": "more cores, or machines (--cluster); Numba (kartotek[fast])",
+    "storing": "more workers (--workers), which wait for the storage side by side; a nearer storage",
+    "database": "a nearer or faster database; PostGIS where it is SQLite and several machines work",
+}
+"""What a run is held up by → what may help."""
 
 
 def _clock(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -272,6 +281,7 @@ def status(as_json: bool, database: str | None) -> None:
         told = {
             **{state.value: count for state, count in counts.items()}, "per_hour": round(pace.per_hour, 2),
             "hours_left": hours, "stages": pace.stages, "bottleneck": pace.bottleneck,
+            "way_out": WAYS_OUT.get(pace.bottleneck or ""),
             "bytes_read": pace.bytes_read, "bytes_written": pace.bytes_written, "recent": pace.products,
         }  # fmt: skip
         click.echo(orjson.dumps(told).decode())
@@ -285,11 +295,14 @@ def status(as_json: bool, database: str | None) -> None:
 def _pace(pace: Pace, hours: float | None) -> str:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in pace.stages.items())
     left = "" if not hours else f"; {hours:.1f} hours left"
-    return (
-        f"{pace.per_hour:9.1f} an hour, by the last {pace.products}{left}\n"
-        f"          a product: {stages}\n"
-        f"          most of the time goes into: {pace.bottleneck}"
-    )
+    lines = [
+        f"{pace.per_hour:9.1f} an hour, by the last {pace.products}{left}",
+        f"          a product: {stages}",
+    ]
+    if pace.bottleneck:
+        lines.append(f"          most of the time goes into: {pace.bottleneck}")
+        lines.append(f"          what helps: {WAYS_OUT[pace.bottleneck]}")
+    return "\n".join(lines)
 
 
 @click.command(
