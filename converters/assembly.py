@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from converters import cog, delivered, extent, fast, jp2
 from converters.delivered import Scan
+from converters.profiles import Profile
 from converters.warp import Placing
 from kartotek import grids, nodata
 from kartotek.errors import UnsupportedProduct
@@ -47,7 +48,14 @@ class Assembled:
 
 
 def assemble(
-    layer: Layer, path: Path, crs: str, *, keep: bool, threads: int = 2, watch: Stopwatch | None = None
+    layer: Layer,
+    path: Path,
+    crs: str,
+    *,
+    keep: bool,
+    profile: Profile = Profile.STANDARD,
+    threads: int = 2,
+    watch: Stopwatch | None = None,
 ) -> Assembled:
     """Read, place and write a layer. `crs` is an authority code, or "native"; `keep` says whether the pixels stay.
 
@@ -59,8 +67,8 @@ def assemble(
         for cut in (True, False):
             try:
                 with delivered.opened(layer, pool, watch, cut=cut) as scan:
-                    line = _Line(scan, crs, watch, keep=keep)
-                    cog.write_in(pool, path, [line, *line.overviews], line.placing.grid, layer)
+                    line = _Line(scan, crs, watch, profile, keep=keep)
+                    cog.write_in(pool, path, [line, *line.overviews], line.placing.grid, layer, profile)
                     return line.assembled()
             except jp2.Unusual:
                 continue
@@ -70,9 +78,9 @@ def assemble(
 class _Line:
     """The image of full resolution: its blocks are made as they are asked for, and the overviews with them."""
 
-    def __init__(self, scan: Scan, crs: str, watch: Stopwatch, *, keep: bool) -> None:
+    def __init__(self, scan: Scan, crs: str, watch: Stopwatch, profile: Profile, *, keep: bool) -> None:
         kind = scan.layer.type
-        self._scan, self._kind, self._watch = scan, kind, watch
+        self._scan, self._kind, self._watch, self._profile = scan, kind, watch, profile
         self.placing = Placing(scan.grid, kind, scan.grid.crs if crs == "native" else crs)
         grid = self.placing.grid
         self._depth = grids.levels(grid.columns, grid.rows)
@@ -124,7 +132,7 @@ class _Line:
                 self._pixels[:, rows, columns] = part
             by = int(self._halved)
             self._valid[top >> by : -(-rows.stop >> by), left >> by : -(-columns.stop >> by)] = self._has_data(part[0])
-            return cog.encode(part)
+            return cog.encode(part, self._profile)
 
     def _has_data(self, part: NDArray[Any]) -> NDArray[np.bool_]:
         """Where a block has data, at the resolution that is kept of it."""

@@ -1,4 +1,4 @@
-"""The one writer of Cloud Optimized GeoTIFFs: 512 px blocks, DEFLATE by libdeflate, overviews down to one block.
+"""The one writer of Cloud Optimized GeoTIFFs: 512 px blocks, packed by a profile, overviews down to one block.
 
 The file is written here byte by byte (TIFF 6.0, OGC GeoTIFF 1.1, and GDAL's notes of block order and size), because no
 stock writer takes overviews that are already there, computes the mode of classes, and gives the same bytes for the same
@@ -27,14 +27,12 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from converters import fast
+from converters.profiles import Profile
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, is_between, keep_apart, present
 from kartotek.product import Kind, Layer, LayerType
-
-LEVEL = 1
-"""Of DEFLATE: with libdeflate and a predictor as small as level 6, for 0.4 of its processor time."""
 
 _GHOST = (
     b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
@@ -145,27 +143,41 @@ class Image(Protocol):
         """All blocks, row by row."""
 
 
-def write(path: Path, levels: Sequence[NDArray[Any] | Image], grid: Grid, layer: Layer, *, threads: int = 2) -> None:
+def write(
+    path: Path,
+    levels: Sequence[NDArray[Any] | Image],
+    grid: Grid,
+    layer: Layer,
+    *,
+    threads: int = 2,
+    profile: Profile = Profile.STANDARD,
+) -> None:
     """Write one COG: `levels` are the pixels and their overviews as `pyramid` gives them.
 
     The first one's blocks are taken before the overviews are looked at, and kept in a file beside until these are
-    written: overviews may be made meanwhile. The same arguments give the same bytes, whatever the count of threads.
+    written: overviews may be made meanwhile. `profile` is that of their blocks where they come compressed. The same
+    arguments give the same bytes, whatever the count of threads.
     Raises OSError where the disk is full.
     """
     with ThreadPoolExecutor(threads) as pool:
-        write_in(pool, path, levels, grid, layer)
+        write_in(pool, path, levels, grid, layer, profile)
 
 
 def write_in(
-    pool: ThreadPoolExecutor, path: Path, levels: Sequence[NDArray[Any] | Image], grid: Grid, layer: Layer
+    pool: ThreadPoolExecutor,
+    path: Path,
+    levels: Sequence[NDArray[Any] | Image],
+    grid: Grid,
+    layer: Layer,
+    profile: Profile,
 ) -> None:
     """The same, in threads that are there already."""
-    images: list[Image] = [_InMemory(level) if isinstance(level, np.ndarray) else level for level in levels]
+    images: list[Image] = [_InMemory(level, profile) if isinstance(level, np.ndarray) else level for level in levels]
     with tempfile.TemporaryFile(dir=path.parent) as beside:
         sizes = [[_put(beside, block) for block in images[0].blocks(pool)]]
         with path.open("wb") as file:
             geo = _geo_tags(grid, layer.type, images[0].dtype) + _gdal_tags(layer)
-            start = len(_header(images, geo, None))
+            start = len(_header(images, geo, None, profile))
             file.write(b"\0" * start)
             # The smallest overview first: a reader that takes the head of the file has the coarse picture at once.
             for image in reversed(images[1:]):
@@ -175,7 +187,7 @@ def write_in(
             if file.tell() >= 2**32:
                 raise BadFile(f"{path.name}: {file.tell()} bytes; a classic TIFF ends at 4 GiB")
             file.seek(0)
-            file.write(_header(images, geo, _places(start, sizes)))
+            file.write(_header(images, geo, _places(start, sizes), profile))
 
 
 def _put(file: IO[bytes], block: bytes) -> int:
@@ -201,6 +213,7 @@ class _InMemory:
     """An image whose pixels are there."""
 
     pixels: NDArray[Any]
+    profile: Profile
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -214,25 +227,24 @@ class _InMemory:
     def blocks(self, pool: ThreadPoolExecutor) -> Iterator[bytes]:
         _, rows, columns = self.pixels.shape
         corners = [(row, column) for row in range(0, rows, BLOCK) for column in range(0, columns, BLOCK)]
-        return pool.map(
-            lambda corner: encode(self.pixels[:, corner[0] : corner[0] + BLOCK, corner[1] : corner[1] + BLOCK]), corners
-        )
+        return pool.map(lambda corner: encode(self._part(*corner), self.profile), corners)
+
+    def _part(self, row: int, column: int) -> NDArray[Any]:
+        return self.pixels[:, row : row + BLOCK, column : column + BLOCK]
 
 
-def encode(part: NDArray[Any]) -> bytes:
+def encode(part: NDArray[Any], profile: Profile = Profile.STANDARD) -> bytes:
     """One block, compressed; beyond the image's edge its last row and column go on, which costs few bytes."""
     kernels = fast.kernels(part.dtype)
     if kernels is not None and len(part) == 1:
         shaped = np.empty((BLOCK, BLOCK), part.dtype)
         kernels.differences(part[0], shaped)
-        return bytes(imagecodecs.deflate_encode(shaped, level=LEVEL, raw=False))  # type: ignore[arg-type]
+        return profile.pack(shaped)
     missing = ((0, 0), (0, BLOCK - part.shape[1]), (0, BLOCK - part.shape[2]))
     block = np.ascontiguousarray(np.moveaxis(np.pad(part, missing, mode="edge"), 0, -1))
     if np.issubdtype(block.dtype, np.floating):
-        shaped = imagecodecs.floatpred_encode(block, axis=-2)
-    else:
-        shaped = imagecodecs.delta_encode(block, axis=-2)
-    return bytes(imagecodecs.deflate_encode(shaped.tobytes(), level=LEVEL, raw=False))
+        return profile.pack(imagecodecs.floatpred_encode(block, axis=-2))
+    return profile.pack(imagecodecs.delta_encode(block, axis=-2))
 
 
 _Tag = tuple[int, int, object]
@@ -240,20 +252,20 @@ _Places = tuple[list[int], list[int]]
 """Offsets and sizes of an image's blocks."""
 
 
-def _header(images: Sequence[Image], geo: list[_Tag], places: list[_Places] | None) -> bytes:
+def _header(images: Sequence[Image], geo: list[_Tag], places: list[_Places] | None, profile: Profile) -> bytes:
     """All that stands before the first block; of the same length before and after the places are known."""
     ghost = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_GHOST) + _GHOST
     start = 8 + len(ghost) + len(ghost) % 2
     result = bytearray(struct.pack("<2sHI", b"II", 42, start) + ghost)
     result += b" " * (start - len(result))
     for position, image in enumerate(images):
-        tags = _image_tags(image, places[position] if places else None, overview=position > 0)
+        tags = _image_tags(image, places[position] if places else None, profile, overview=position > 0)
         tags += geo if position == 0 else [tag for tag in geo if tag[0] == 42113]
         result += _directory(sorted(tags, key=lambda tag: tag[0]), len(result), last=position == len(images) - 1)
     return bytes(result)
 
 
-def _image_tags(image: Image, places: _Places | None, *, overview: bool) -> list[_Tag]:
+def _image_tags(image: Image, places: _Places | None, profile: Profile, *, overview: bool) -> list[_Tag]:
     bands, rows, columns = image.shape
     kind = image.dtype
     sample_format = 3 if np.issubdtype(kind, np.floating) else 2 if np.issubdtype(kind, np.signedinteger) else 1
@@ -264,7 +276,7 @@ def _image_tags(image: Image, places: _Places | None, *, overview: bool) -> list
         (256, _LONG, [columns]),
         (257, _LONG, [rows]),
         (258, _SHORT, [kind.itemsize * 8] * bands),
-        (259, _SHORT, [8]),
+        (259, _SHORT, [profile.compression]),
         (262, _SHORT, [2 if bands == 3 else 1]),
         (277, _SHORT, [bands]),
         (284, _SHORT, [1]),

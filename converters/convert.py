@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from converters import items, thumbnail, warp
 from converters.assembly import assemble
 from converters.extent import Extent, Outline, stated
 from converters.fingerprint import Fingerprint
+from converters.profiles import Profile
+from converters.selection import Selection
 from kartotek import footprints, grids, squares
 from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
 from kartotek.grids import Grid
@@ -36,6 +38,10 @@ class Recipe:
     """Authority code of the CRS to write in, or "native" for the product's own."""
     allow_partial: bool = False
     """Convert what is there of a product with missing or unreadable bands, and say so in the item."""
+    profile: Profile = Profile.STANDARD
+    """How blocks are packed."""
+    bands: Selection = field(default_factory=dict, hash=False)
+    """Which layers are kept of collections of which not all are."""
     threads: int = 2
 
     @property
@@ -44,8 +50,17 @@ class Recipe:
 
         >>> Recipe().text
         'crs=EPSG:3006'
+        >>> Recipe(profile=Profile.COMPACT, bands={"sentinel-2-l2a": ("B04", "SCL")}).text
+        'crs=EPSG:3006; profile=compact; bands=sentinel-2-l2a:B04,SCL'
         """
-        return f"crs={self.crs}" + ("; partial" if self.allow_partial else "")
+        parts = [f"crs={self.crs}"]
+        if self.allow_partial:
+            parts.append("partial")
+        if self.profile is not Profile.STANDARD:
+            parts.append(f"profile={self.profile}")
+        if self.bands:
+            parts.append("bands=" + " ".join(f"{name}:{','.join(kept)}" for name, kept in sorted(self.bands.items())))
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +87,18 @@ Progress = Callable[[str, float], None]
 
 
 def convert(product: Product, folder: Path, recipe: Recipe, progress: Progress | None = None) -> Converted:
-    """Convert a product into files in a folder.
+    """Convert a product, or what the recipe keeps of it, into files in a folder.
 
     Raises OutsideGrid, BrokenProduct (a band is missing or unreadable; each is named) or another ProductError.
     """
+    product, left_out = _narrowed(product, recipe)
     check_area(product, recipe)
     if product.missing and not recipe.allow_partial:
         raise BrokenProduct(
             f"{product.path.name}: {'; '.join(product.missing)}; fetch the product again, or convert what there is by "
             "--allow-partial"
         )
-    work = _Work(product, folder, recipe, list(product.missing))
+    work = _Work(product, folder, recipe, list(product.missing), left_out)
     # Coarse layers first: what stays in memory for squares and thumbnail is then still small while 10 m bands are read.
     layers = sorted(product.layers, key=lambda layer: (-layer.type.resolution, layer.name))
     for number, layer in enumerate(layers):
@@ -92,6 +108,21 @@ def convert(product: Product, folder: Path, recipe: Recipe, progress: Progress |
     if progress:
         progress("item", 1.0)
     return work.finish()
+
+
+def _narrowed(product: Product, recipe: Recipe) -> tuple[Product, tuple[str, ...]]:
+    """A product with the layers that are kept, and the names of the others. Raises UnsupportedProduct."""
+    kind = product.collection
+    if kind.id not in recipe.bands:
+        return product, ()
+    kept = recipe.bands[kind.id]
+    layers = tuple(layer for layer in product.layers if layer.name in kept)
+    if not kept:
+        raise UnsupportedProduct(
+            f"{product.path.name}: none of its bands is to be kept; give --bands some of {kind.id}'s: "
+            f"{', '.join(layer.name for layer in kind.layers)}"
+        )
+    return replace(product, layers=layers), tuple(layer.name for layer in product.layers if layer not in layers)
 
 
 def check_area(product: Product, recipe: Recipe) -> None:
@@ -132,8 +163,11 @@ def _check_size(product: Product, recipe: Recipe) -> None:
 class _Work:
     """The state of one conversion, layer by layer."""
 
-    def __init__(self, product: Product, folder: Path, recipe: Recipe, missing: list[str]) -> None:
+    def __init__(
+        self, product: Product, folder: Path, recipe: Recipe, missing: list[str], left_out: tuple[str, ...]
+    ) -> None:
         self.product, self.folder, self.recipe, self.missing = product, folder, recipe, missing
+        self.left_out = left_out
         self.extent = Extent()
         self.watch = Stopwatch()
         self.written: dict[str, items.WrittenLayer] = {}
@@ -149,6 +183,9 @@ class _Work:
         } | {kind.mask or ""}  # fmt: skip
         counted = [layer.grid.resolution for layer in product.layers if layer.name in self.counted]
         self.square_pixel = max([squares.PIXEL, *counted])
+        # Where none of the instrument's bands is kept, what is kept of the others says where there is data.
+        names = frozenset(layer.name for layer in product.layers)
+        self.outlined = (kind.outlined & names or names) if left_out else kind.outlined
 
     def take(self, layer: Layer) -> None:
         """Read, place and write one layer, and keep of it what squares, footprint and thumbnail need."""
@@ -157,7 +194,7 @@ class _Work:
         try:
             made = assemble(
                 layer, path, self.recipe.crs, keep=counted and layer.grid.resolution == self.square_pixel,
-                threads=self.recipe.threads, watch=self.watch,
+                profile=self.recipe.profile, threads=self.recipe.threads, watch=self.watch,
             )  # fmt: skip
         except BrokenProduct as error:
             if not self.recipe.allow_partial:
@@ -167,7 +204,7 @@ class _Work:
         self.written[layer.name] = items.WrittenLayer(
             layer=layer, grid=made.grid, path=path, delivered=made.delivered, resampled=made.resampled
         )
-        if layer.name in self.product.collection.outlined:
+        if layer.name in self.outlined:
             self.extent.add(made.valid, made.valid_grid)
         levels = [(level, pixels) for level, pixels in enumerate(made.levels) if pixels is not None]
         if counted:
@@ -208,7 +245,9 @@ class _Work:
                 layers=sorted(self.written.values(), key=lambda written: order.get(written.layer.name, len(order))),
                 outline=outline,
                 others=others,
+                profile=self.recipe.profile,
                 missing=self.missing,
+                left_out=self.left_out,
             ),
             collection=product.collection,
             folder=self.folder,

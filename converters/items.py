@@ -13,6 +13,7 @@ from shapely import MultiPolygon, Polygon
 from shapely.geometry import mapping
 
 from converters.extent import Outline
+from converters.profiles import Profile
 from kartotek import footprints, grids, nodata, squares
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
@@ -59,18 +60,25 @@ def item(
     layers: Sequence[WrittenLayer],
     outline: Outline,
     others: Mapping[str, pystac.Asset],
+    profile: Profile,
     missing: Sequence[str],
+    left_out: Sequence[str] = (),
 ) -> pystac.Item:
     """The item of a converted product; hrefs are the files' names.
+
+    `missing` says what ought to be there and could not be had, `left_out` names layers that were not wanted.
 
     The same product gives the same item: no date of conversion is in it. Where the footprint is cut, at 180 degrees or
     at a pole, the outline stands in the item whole too, in the CRS of its pixels (`proj:geometry`).
     """
-    conversion = {
+    conversion: dict[str, object] = {
         "processing:software": SOFTWARE,
         "processing:lineage": _lineage(layers),
         "kartotek:recipe": VERSION,
+        "kartotek:profile": profile.value,
     }
+    if left_out:
+        conversion["kartotek:left_out"] = list(left_out)
     found = _item(product, outline, conversion, crs=layers[0].grid.crs, missing=missing)
     for written in layers:
         found.add_asset(written.layer.name, _asset(written))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, Json, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kartotek.errors import BadSettings
@@ -46,6 +46,12 @@ class Settings(LogSettings):
     """Memory for decoded blocks of COGs, in MB."""
     max_body: int = Field(default=1 << 20, ge=1024)
     """Bytes of a request's body; larger ones are answered 413."""
+    profile: Literal["standard", "compact"] = "standard"
+    """How blocks of COGs are packed: by DEFLATE, or in fewer bytes and more time by LZMA."""
+    bands: Json[dict[str, Annotated[list[str], Field(min_length=1)]]] = Field(
+        default_factory=dict, validate_default=False
+    )
+    """Collection → the layers that are kept of it, as JSON; of one that isn't named, all are."""
     conversion_mb: int = Field(default=4096, ge=512)
     """Memory that the conversion of one product may ask for, in MB."""
     conversion_seconds: int = Field(default=3600, ge=1)
@@ -88,5 +94,5 @@ def _made(kind: type[Kind], given: dict[str, object]) -> Kind:
         return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
+        name = str(first["loc"][0]).upper()
         raise BadSettings(f"KARTOTEK_{name}: {first['msg']} (found {first['input']!r})") from None

@@ -32,6 +32,11 @@ _DIRECTORIES = 64 << 20
 _TYPES = {3: "H", 4: "I"}
 """What numbers of a tag are; none of the other types is read."""
 _READERS = 8
+_UNPACK = {
+    8: (imagecodecs.deflate_decode, imagecodecs.DeflateError),
+    34925: (imagecodecs.lzma_decode, imagecodecs.LzmaError),
+}
+"""TIFF's number of a compression → what undoes it, and what that raises: DEFLATE, and LZMA2 in an .xz stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Directory:
     levels: tuple[Level, ...]
     data_type: np.dtype[Any]
     samples: int
+    compression: int
+    """TIFF's number for it, one of `_UNPACK`."""
 
     @property
     def memory(self) -> int:
@@ -143,9 +150,10 @@ class Blocks:
 def decode(packed: bytes, file: Directory) -> NDArray[Any]:
     """A block's pixels, (samples, 512, 512)."""
     size = BLOCK * BLOCK * file.samples * file.data_type.itemsize
+    unpack, damaged = _UNPACK[file.compression]
     try:
-        raw = imagecodecs.deflate_decode(packed, out=size)
-    except imagecodecs.DeflateError as error:
+        raw = unpack(packed, out=size + 1)  # what is longer shows
+    except damaged as error:
         raise BadFile(f"{file.key}: a block is damaged: {error}") from error
     if len(raw) != size:
         raise BadFile(f"{file.key}: a block unpacks to {len(raw)} bytes, expected {size}")
@@ -170,7 +178,7 @@ def parse(key: str, head: bytes) -> Directory:
     if head[:4] != b"II*\0" or len(head) < 8:
         raise BadFile(f"{key}: not a TIFF of little-endian numbers")
     levels: list[Level] = []
-    data_type, samples = np.dtype(np.uint8), 1
+    data_type, samples, compression = np.dtype(np.uint8), 1, 0
     (position,) = struct.unpack_from("<I", head, 4)
     while position:
         try:
@@ -178,16 +186,16 @@ def parse(key: str, head: bytes) -> Directory:
             if 0 < following <= position:
                 raise BadFile(f"{key}: its directories lead back to themselves")
             position = following
-            if (tags[322], tags[323], tags[259]) != ((BLOCK,), (BLOCK,), (8,)):
-                raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE")
-            samples = tags[277][0]
+            samples, compression = tags[277][0], tags[259][0]
+            if (tags[322], tags[323]) != ((BLOCK,), (BLOCK,)) or compression not in _UNPACK:
+                raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE or LZMA")
             data_type = np.dtype(f"<{'?uif'[tags[339][0]]}{tags[258][0] // 8}")
             levels.append(Level(tags[256][0], tags[257][0], array("I", tags[324]), array("I", tags[325])))
         except (KeyError, struct.error, IndexError, TypeError) as error:
             raise BadFile(f"{key}: its directory is not one of kartotek's: {error!r}") from error
     if not levels:
         raise BadFile(f"{key}: has no directory")
-    return Directory(key, tuple(levels), data_type, samples)
+    return Directory(key, tuple(levels), data_type, samples, compression)
 
 
 def _directory(key: str, head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:

@@ -21,7 +21,6 @@ from catalog.ledger import Failure, Order, State
 from catalog.pace import Pace
 from catalog.search import Search
 from catalog.store import Catalog
-from converters.convert import Recipe
 from jobs import bulk, deletion, sources
 from jobs.bulk import Crew
 from jobs.fetch import SCHEME
@@ -30,7 +29,7 @@ from jobs.task import Outcome, Setup
 from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
 from kartotek import logs
-from kartotek.cli import options
+from kartotek.cli import kept, options
 from kartotek.cli.register import href_root
 from kartotek.errors import CatalogError
 from kartotek.settings import Settings
@@ -81,7 +80,8 @@ Examples:
   kartotek run --registered --bbox 17,59,18,60 --datetime 2024-06-01/2024-08-31
                                              what `kartotek register` found there and then
   kartotek run /archive --prefer-zone 33     no ground twice, where two zones show it
-  kartotek run /archive --source delete      make room while it goes"""
+  kartotek run /archive --source delete      make room while it goes
+  kartotek run /archive --profile compact    in fewer bytes, for more time"""
 )
 @click.argument("source", nargs=-1)
 @click.option("--workers", type=click.IntRange(1, 256), help="Products at a time  [default: as cores and memory allow]")
@@ -103,6 +103,7 @@ Examples:
 @click.option("--attempts", type=click.IntRange(1), default=3, show_default=True, help="How often a product is tried.")
 @click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
 @click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
+@kept.what_is_kept
 @click.option("--registered", is_flag=True, help="Only what is registered, all of it or as these three say.")
 @options.collections
 @options.bbox
@@ -137,6 +138,8 @@ def run(
     attempts: int,
     allow_partial: bool,
     visual: bool,
+    profile: str | None,
+    bands: str | None,
     registered: bool,
     collections: str | None,
     bbox: str | None,
@@ -156,9 +159,9 @@ def run(
     the command ends with exit status 1.
     """
     only = _asked(source, registered, collections, bbox, period)
-    settings = options.load(database=database, storage=storage)
+    settings = options.load(database=database, storage=storage, profile=profile)
     setup = Setup(
-        recipe=Recipe(allow_partial=allow_partial, threads=1),
+        recipe=kept.recipe(settings, bands, allow_partial=allow_partial, threads=1),
         limits=Limits.of(settings), visual=visual, order=Order(order), attempts=attempts,
         only=only, prefer=prefer_zone, fate=Fate(fate),
     )  # fmt: skip

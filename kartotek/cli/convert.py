@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from converters.convert import Progress as Report
-from converters.convert import Recipe
 from jobs.publish import Published
 from jobs.run import Failed, run
 from jobs.worker import Limits
 from kartotek import grids
-from kartotek.cli import options
+from kartotek.cli import kept, options
 from kartotek.storage import open_storage
 
 
@@ -29,7 +28,8 @@ Examples:
   kartotek convert S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400.SAFE
   kartotek convert --json *.zip
   kartotek convert --crs native S2A_MSIL1C_..._T56JMM_....zip      a product from elsewhere, in its own UTM zone
-  kartotek convert --allow-partial incomplete.SAFE                 what is there of it"""
+  kartotek convert --allow-partial incomplete.SAFE                 what is there of it
+  kartotek convert --bands B04,B08 --profile compact *.zip         two bands and the mask, in fewer bytes"""
 )
 @click.argument("products", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PRODUCT...")
 @click.option(
@@ -41,6 +41,7 @@ Examples:
 )
 @click.option("--allow-partial", is_flag=True, help="Convert what is there of a product with missing or broken bands.")
 @click.option("--visual", is_flag=True, help="Convert the true colour image (TCI) too.")
+@kept.what_is_kept
 @options.json_option("Print one JSON object a product.")
 @options.database
 @options.storage
@@ -51,6 +52,8 @@ def convert(
     crs: str,
     allow_partial: bool,
     visual: bool,
+    profile: str | None,
+    bands: str | None,
     as_json: bool,
     database: str | None,
     storage: str | None,
@@ -61,8 +64,9 @@ def convert(
     A product that can't be converted is named with the reason, nothing of it is published, the others go on, and the
     command ends with exit status 1.
     """
-    settings = options.load(database=database, storage=storage)
-    recipe = Recipe(crs=_code(crs), allow_partial=allow_partial, threads=min(4, os.cpu_count() or 1))
+    settings = options.load(database=database, storage=storage, profile=profile)
+    threads = min(4, os.cpu_count() or 1)
+    recipe = kept.recipe(settings, bands, crs=_code(crs), allow_partial=allow_partial, threads=threads)
     failures = 0
     bars = _Bars(len(products), quiet=as_json or not sys.stderr.isatty())
     with options.opened(settings) as catalog, bars:

@@ -11,11 +11,14 @@ import rasterio
 import tifffile
 
 from converters import cog
+from converters.profiles import Profile
 from converters.sensors.sentinel2 import LAYERS
 from kartotek import grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, NATIONAL, Grid
 from kartotek.product import Band, ClassValue, Kind, Layer, LayerType
+from kartotek.storage import FolderStorage
+from pixels.blocks import Blocks
 
 CODES = tuple(ClassValue(value=code, name=f"class_{code}", description="", color="000000") for code in range(12))
 ROOT = Path(__file__).resolve().parents[2]
@@ -401,3 +404,35 @@ def test_a_tiff_that_is_no_cog_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", noise(1100, 1300)[0])
     with pytest.raises(BadFile, match=r"x\.tif"):
         cog.validate(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_every_profile_is_read_by_gdal_and_tifffile_and_by_our_own_tiles(tmp_path, case, profile):
+    _, levels, place, kind = case
+    path = tmp_path / f"{profile}.tif"
+    cog.write(path, levels, place, kind, profile=profile)
+    cog.validate(path)
+    blocks = Blocks(FolderStorage(tmp_path), memory=0)
+    directory = blocks.directory(path.name)
+    with tifffile.TiffFile(path) as file:
+        for page, level in zip(file.pages, levels, strict=True):
+            assert page.compression == profile.compression
+            assert np.array_equal(np.moveaxis(np.atleast_3d(page.asarray()), -1, 0), level, equal_nan=True)
+    for number, level in enumerate(levels):
+        with rasterio.open(path, **({"overview_level": number - 1} if number else {})) as file:
+            assert np.array_equal(file.read(), level, equal_nan=True)
+        found = blocks.window(directory, number, slice(0, level.shape[1]), slice(0, level.shape[2]))
+        assert np.array_equal(found, level, equal_nan=True)
+
+
+def test_compact_files_are_smaller_and_the_same_each_time(tmp_path):
+    pixels, place = noise(1024, 1024), grid(1024, 1024)
+    levels = cog.pyramid(pixels[:1], layer().type, depth=1)
+    sizes = {}
+    for profile in Profile:
+        for threads in (1, 3):
+            cog.write(tmp_path / f"{profile}{threads}.tif", levels, place, layer(), threads=threads, profile=profile)
+        first, again = ((tmp_path / f"{profile}{threads}.tif").read_bytes() for threads in (1, 3))
+        assert first == again
+        sizes[profile] = len(first)
+    assert sizes[Profile.COMPACT] < 0.95 * sizes[Profile.STANDARD]

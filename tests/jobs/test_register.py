@@ -34,7 +34,7 @@ from kartotek.storage import PRODUCTS, FolderStorage, open_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "from kartotek.cli import main; main()"]
-GAINED = {"processing:software", "processing:lineage", "kartotek:recipe"}
+GAINED = {"processing:software", "processing:lineage", "kartotek:recipe", "kartotek:profile"}
 """Properties that tell of a conversion."""
 
 

@@ -16,12 +16,13 @@ from rasterio.windows import Window
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from converters import cog
+from converters.profiles import Profile
 from kartotek.errors import BadFile, NotStored
 from kartotek.grids import BLOCK, Grid
 from kartotek.grids import levels as levels_of
 from kartotek.product import Kind, Layer, LayerType
 from kartotek.storage import MARKER, FolderStorage
-from pixels.blocks import Blocks, parse
+from pixels.blocks import Blocks, decode, parse
 
 
 class Counted(FolderStorage):
@@ -304,3 +305,24 @@ def test_a_block_whose_bytes_were_changed_is_refused(storage, keys, tmp_path):
         path.write_bytes(changed)
         with pytest.raises(BadFile, match=r"changed\.tif"):
             Blocks(FolderStorage(tmp_path), memory=0).window(file, 0, slice(0, 5), slice(0, 5))
+
+
+def test_damaged_blocks_of_lzma_are_refused(tmp_path):
+    pixels = np.arange(BLOCK * BLOCK, dtype=np.uint16).reshape(1, BLOCK, BLOCK)
+    file = parse("x", _compact(tmp_path, pixels))
+    packed = cog.encode(pixels, Profile.COMPACT)
+    assert np.array_equal(decode(packed, file), pixels)
+    changed = packed[:200] + bytes([packed[200] ^ 1]) + packed[201:]
+    longer = cog.encode(np.tile(pixels, (2, 1, 1)), Profile.COMPACT)  # of twice the bytes
+    for bad in (b"", packed[: len(packed) // 2], changed, b"\0" * 100, longer):
+        with pytest.raises(BadFile, match="x: a block"):
+            decode(bad, file)
+
+
+def _compact(folder, pixels):
+    """A COG of one block, packed by LZMA."""
+    grid = Grid(crs="EPSG:3006", left=0, top=7_000_000, resolution=10, columns=BLOCK, rows=BLOCK)
+    kind = LayerType(name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="uint16", nodata=0)
+    place = folder / "x.tif"
+    cog.write(place, [pixels], grid, Layer(type=kind, file="", href="", grid=grid), profile=Profile.COMPACT)
+    return place.read_bytes()
