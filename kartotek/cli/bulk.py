@@ -77,8 +77,7 @@ Examples:
   kartotek run                               go on where it was left
   kartotek run --until 06:00 --order newest  what can be done in the night, newest first
   kartotek run --cluster tcp://dask:8786     on the workers of a Dask cluster
-  kartotek run --registered --bbox 17,59,18,60 --datetime 2024-06-01/2024-08-31
-                                             what `kartotek register` found there and then
+  kartotek run --registered --bbox 17,59,18,60  what `kartotek register` found there
   kartotek run /archive --prefer-zone 33     no ground twice, where two zones show it
   kartotek run /archive --source delete      make room while it goes
   kartotek run /archive --profile compact    in fewer bytes, for more time"""

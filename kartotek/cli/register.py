@@ -48,8 +48,7 @@ href_root = click.option(
 Examples:
   kartotek register /archive                          all products in a folder, and below it
   kartotek register s3://archive/2024                 what lies in a bucket
-  kartotek register '/archive/2024/**/*L1C*.zip' --href-root https://files.example.se/archive/2024
-  kartotek run --registered --bbox 17,59,18,60        later: convert those that are asked for"""
+  kartotek register '/archive/2024/**/*L1C*.zip' --href-root https://files.example.se/archive/2024"""
 )
 @click.argument("source", nargs=-1, required=True)
 @href_root
