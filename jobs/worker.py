@@ -59,12 +59,9 @@ class Limits:
         return cls(mb=settings.conversion_mb, seconds=settings.conversion_seconds)
 
 
-def warm_up(*, whole: bool = False) -> None:
-    """Start what processes are forked from, and go on without waiting for it.
-
-    `whole` says that whole products are to come, by the dozen: compiled loops are then loaded once, for all of them.
-    """
-    _PROCESSES.set_forkserver_preload([*_LOADED, "converters.kernels"] if whole else _LOADED)
+def warm_up() -> None:
+    """Start what processes are forked from, and go on without waiting for it."""
+    _PROCESSES.set_forkserver_preload(_LOADED)
     kept = tempfile.tempdir
     # Its socket lies in the temporary folder, and the path of a socket has 107 bytes at most.
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST:

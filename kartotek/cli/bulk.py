@@ -190,7 +190,7 @@ def run(
 def _crew(catalog: Catalog, settings: Settings, setup: Setup, address: str | None, count: int | None) -> Crew:
     """Who works: threads of this process, or a cluster."""
     if address is None:
-        warm_up(whole=True)
+        warm_up()
         return Threads(catalog, open_storage(settings.storage), setup, count or _workers())
     from jobs.cluster import Cluster  # takes a second, and Dask
 
