@@ -27,6 +27,8 @@ def test_what_is_published_through_a_bad_connection_is_whole_and_once(
     expected = None
     catalog = Catalog(make_database("sqlite", migrated=True))
     for method, count in requests.items():
+        if wrong == "cut" and method != "GET":
+            continue  # the other answers have no body
         for nth in range(1, count + 1):
             place = f"{bucket}/{wrong}-{method}-{nth}"
 
