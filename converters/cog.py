@@ -236,7 +236,7 @@ class _InMemory:
 def encode(part: NDArray[Any], profile: Profile = Profile.STANDARD) -> bytes:
     """One block, compressed; beyond the image's edge its last row and column go on, which costs few bytes."""
     kernels = fast.kernels(part.dtype)
-    if kernels is not None and len(part) == 1:
+    if kernels is not None and len(part) == 1 and part.flags.writeable:  # they are compiled for such arrays alone
         shaped = np.empty((BLOCK, BLOCK), part.dtype)
         kernels.differences(part[0], shaped)
         return profile.pack(shaped)

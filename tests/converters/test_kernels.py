@@ -124,3 +124,10 @@ def test_small_products_do_not_wait_for_numba(sample, scenes, tmp_path):
         text=True,
     )  # fmt: skip
     assert run.stdout.strip() == "False", run.stderr
+
+
+def test_a_block_that_can_not_be_written_is_packed_as_any_other():
+    """As a view of one number is, which stands for a picture of it."""
+    fast.load()
+    same = np.broadcast_to(np.uint8(7), (1, cog.BLOCK, cog.BLOCK))
+    assert cog.encode(same) == cog.encode(same.copy())
