@@ -127,13 +127,17 @@ class Catalog:
 
     def item(self, reader: Reader, collection: str, name: str) -> bytes:
         """An item's JSON. Raises NotFound, with the same words whether the collection is private or not there."""
-        wanted = select(items.c.content).where(
-            items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
-        )
-        found = self._content(wanted, collection, name)
+        found = self.find(reader, collection, name)
         if found is None:
             raise NotFound(f"no item {name!r} in collection {collection!r}")
         return found
+
+    def find(self, reader: Reader, collection: str, name: str) -> bytes | None:
+        """An item's JSON; None where there is none, or none that the reader may see."""
+        wanted = select(items.c.content).where(
+            items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
+        )
+        return self._content(wanted, collection, name)
 
     def _content(self, wanted: Select[bytes], *names: str) -> bytes | None:
         """What a query for one row finds; nothing for names with a zero, which no id has and PostgreSQL refuses."""

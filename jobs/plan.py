@@ -19,7 +19,7 @@ from catalog.store import Catalog
 from converters.safe import Folder
 from jobs import fetch
 from jobs.fetch import SCHEME
-from kartotek.errors import BadRequest, NotFound, ProductError
+from kartotek.errors import BadRequest, ProductError
 from kartotek.storage import MARKER
 
 ENOUGH = 2
@@ -244,10 +244,8 @@ def _share(catalog: Catalog, taken: Sequence[Taken], collection: str, bands: Col
 
 def _files(catalog: Catalog, collection: str, item: str) -> Mapping[str, int]:
     """Asset → bytes, of those that conversion has made."""
-    try:
-        assets = documents.parsed(catalog.item(OPERATOR, collection, item))["assets"]
-    except NotFound:  # it was removed
-        return {}
+    content = catalog.find(OPERATOR, collection, item)
+    assets = documents.parsed(content)["assets"] if content else {}  # it may have been removed
     return {name: asset["file:size"] for name, asset in assets.items() if asset["href"].startswith(MARKER)}
 
 

@@ -26,7 +26,7 @@ from jobs.hold import held
 from jobs.layout import Place, of_json
 from jobs.original import Fate
 from jobs.sources import granule
-from kartotek.errors import BadFile, CatalogError, NotFound, StorageError
+from kartotek.errors import BadFile, CatalogError, StorageError
 from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage
@@ -78,7 +78,7 @@ def publish(
     with hands:
         with watch.stage("publish"):
             hold = hands.enter_context(held(catalog.holds, (collection, item.id))).hold
-            earlier = _earlier(catalog, collection, item.id)
+            earlier = catalog.find(OPERATOR, collection, item.id)
         total = _store_files(converted, item, storage, watch)
         with watch.stage("publish"):
             if linked := original.linked(converted, catalog, earlier, lease, fate):
@@ -113,14 +113,6 @@ def publish(
         collection=collection, item=item.id, replaced=replaced, bytes=total, notes=converted.notes,
         bytes_read=work.bytes_read, timings={**work.timings, "publish": watch.seconds["publish"]},
     )  # fmt: skip
-
-
-def _earlier(catalog: Catalog, collection: str, item: str) -> bytes | None:
-    """The JSON of the item as it is visible now."""
-    try:
-        return catalog.item(OPERATOR, collection, item)
-    except NotFound:
-        return None
 
 
 def _store_files(converted: Converted, item: pystac.Item, storage: Storage, watch: Stopwatch) -> int:

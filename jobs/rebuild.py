@@ -50,7 +50,7 @@ def rebuild(storage: Storage, catalog: Catalog) -> Iterator[Rebuilt]:
 
     for collection, item, places in layout.items(storage):
         jsons = [place for place in places if place.is_json]
-        if not jsons or _known(catalog, collection, item):
+        if not jsons or catalog.find(OPERATOR, collection, item):
             continue
         try:
             entered = _enter(storage, catalog, kind(collection), collection, item)
@@ -59,20 +59,12 @@ def rebuild(storage: Storage, catalog: Catalog) -> Iterator[Rebuilt]:
             yield Rebuilt(collection=collection, item=item, entered=False, wrong=str(error))
 
 
-def _known(catalog: Catalog, collection: str, item: str) -> bool:
-    try:
-        catalog.item(OPERATOR, collection, item)
-    except NotFound:
-        return False
-    return True
-
-
 def _enter(storage: Storage, catalog: Catalog, kind: Record, collection: str, item: str) -> bool:
     """Enter an item, its files in hand; False where somebody published it meanwhile."""
     with held(catalog.holds, (collection, item)) as hands:
         keys = list(storage.keys(f"{collection}/{item}/"))
         jsons = [place for key in keys if (place := layout.of_key(key)) and place.is_json]
-        if not jsons or _known(catalog, collection, item):
+        if not jsons or catalog.find(OPERATOR, collection, item):
             return False
         newest = max(jsons, key=lambda place: storage.modified(place.key))
         content = _whole(storage, newest)

@@ -14,7 +14,7 @@ from catalog.store import Catalog
 from jobs import layout
 from jobs.hold import held
 from jobs.layout import Place
-from kartotek.errors import BadRequest, Busy, NotFound
+from kartotek.errors import BadRequest, Busy
 from kartotek.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,7 @@ def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Sw
     """Remove an item's unnamed files, looked for anew now that nobody publishes it. Raises Busy and LostLease."""
     removed, total = [], 0
     with held(catalog.holds, (collection, item), patience=0) as hands:
-        try:
-            content = catalog.item(OPERATOR, collection, item)
-        except NotFound:
-            content = None
+        content = catalog.find(OPERATOR, collection, item)
         places = [place for key in storage.keys(f"{collection}/{item}/") if (place := layout.of_key(key))]
         for key in _without_a_name(collection, item, places, content):
             size = storage.size(key)

@@ -13,7 +13,7 @@ from catalog.store import Catalog
 from jobs import layout
 from jobs.hold import held
 from jobs.layout import Place
-from kartotek.errors import NotFound, NotStored
+from kartotek.errors import NotStored
 from kartotek.storage import Storage, digest
 
 PAGE = 100
@@ -68,20 +68,12 @@ def checked(storage: Storage, catalog: Catalog, collection: str, item: str, cont
             total += size
             if wrong:
                 damaged[key] = wrong
-        now = _as_it_is(catalog, collection, item) if damaged else content
+        now = catalog.find(OPERATOR, collection, item) if damaged else content
         if now is None or now == content:
             return Verified(
                 collection=collection, item=item, files=len(places), bytes=total, damaged=damaged if now else {}
             )
         content = now
-
-
-def _as_it_is(catalog: Catalog, collection: str, item: str) -> bytes | None:
-    """An item's JSON; None where it was deleted."""
-    try:
-        return catalog.item(OPERATOR, collection, item)
-    except NotFound:
-        return None
 
 
 def _compared(storage: Storage, place: Place) -> tuple[str, int]:

@@ -18,6 +18,7 @@ READS = {
     "collections": [()],
     "collection": [("secret",)],
     "item": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
+    "find": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
     "squares": [("secret", "item"), ("secret", "hidden")],
     "counts": [()],
     "search": [
