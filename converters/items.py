@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pystac
 import shapely
@@ -155,6 +156,11 @@ def bbox(footprint: Polygon | MultiPolygon) -> list[float]:
         west = min(part[0] for part in parts if part[2] >= 180)
         east = max(part[2] for part in parts if part[0] <= -180)
     return [west, south, east, north]
+
+
+def document(made: pystac.Item | pystac.Collection) -> dict[str, Any]:
+    """The JSON of an item or a collection, its links and files named as they are."""
+    return made.to_dict(include_self_link=False, transform_hrefs=False)
 
 
 def collection(kind: CollectionType) -> pystac.Collection:

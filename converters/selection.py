@@ -17,7 +17,7 @@ def selection(chosen: Mapping[str, Sequence[str]]) -> Selection:
 
     A class mask is kept with whatever is chosen, since index squares are counted by it. Raises BadSettings.
     """
-    there = _collections()
+    there = sensors.collections()
     if unknown := [name for name in chosen if name not in there]:
         raise BadSettings(f"KARTOTEK_BANDS: no collection {', '.join(unknown)}; there are: {', '.join(there)}")
     for name, bands in chosen.items():
@@ -27,13 +27,9 @@ def selection(chosen: Mapping[str, Sequence[str]]) -> Selection:
 
 def everywhere(bands: Sequence[str]) -> Selection:
     """Of each collection those of the bands that it has: what `--bands` says. Raises BadSettings."""
-    there = _collections()
+    there = sensors.collections()
     _check("--bands", bands, list(dict.fromkeys(name for kind in there.values() for name in _names(kind))))
     return {name: _kept(kind, bands) for name, kind in there.items()}
-
-
-def _collections() -> dict[str, CollectionType]:
-    return {kind.id: kind for sensor in sensors.sensors() for kind in sensor.collections}
 
 
 def _names(kind: CollectionType) -> list[str]:

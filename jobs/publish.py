@@ -71,9 +71,7 @@ def publish(
     item, collection = converted.item.clone(), converted.collection.id  # a second try finds the files' names again
     if not ID.fullmatch(item.id):
         raise BadFile(f"{item.id!r}: not usable as an id: letters, digits, '.', '-' and '_' only, 200 at most")
-    kind = documents.stored(
-        items.collection(converted.collection).to_dict(include_self_link=False, transform_hrefs=False)
-    )
+    kind = documents.stored(items.document(items.collection(converted.collection)))
     watch, hands = Stopwatch(), ExitStack()
     with hands:
         with watch.stage("publish"):
@@ -84,7 +82,7 @@ def publish(
             if linked := original.linked(converted, catalog, earlier, lease, fate):
                 item.add_asset(PRODUCT, linked)
         with watch.stage("store"):
-            content = documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False))
+            content = documents.stored(items.document(item))
             beside = of_json(collection, item.id, content)
             if earlier is not None and earlier != content:
                 # One that died before it came so far may have left it. `rebuild` takes the newest for the right one.

@@ -174,7 +174,7 @@ def _metadata(source: Source) -> Metadata:
     take, zone = granule(product.id)  # a file's name may be anyone's
     return Metadata(
         source=replace(source, take=take, zone=zone), item=product.id, collection=kind, ground=ground(outline),
-        content=documents.stored(item.to_dict(include_self_link=False, transform_hrefs=False)),
+        content=documents.stored(items.document(item)),
     )  # fmt: skip
 
 

@@ -108,10 +108,7 @@ def _collection(storage: Storage, collection: str) -> Record:
     found = record.read(storage, collection)
     if found is not None:
         return found
-    for sensor in sensors.sensors():
-        for kind in sensor.collections:
-            if kind.id == collection:
-                log.warning("%s: has no record; it is private until you say otherwise", collection)
-                text = items.collection(kind).to_dict(include_self_link=False, transform_hrefs=False)
-                return Record(documents.stored(text), private=True)
+    if kind := sensors.collections().get(collection):
+        log.warning("%s: has no record; it is private until you say otherwise", collection)
+        return Record(documents.stored(items.document(items.collection(kind))), private=True)
     raise NotFound(f"{collection}: neither a record of this collection nor a sensor that knows it")

@@ -77,7 +77,9 @@ def _visible(read: Sequence[Metadata], storage: Storage, catalog: Catalog) -> It
     """Store the items' JSON, and make them visible at once, all of their files in hand meanwhile."""
     if not read:
         return
-    kinds = _collections()
+    kinds = {
+        name: documents.stored(items.document(items.collection(kind))) for name, kind in sensors.collections().items()
+    }
     entries = [
         Registration(source=one.source, content=one.content, collection=kinds[one.collection], ground=one.ground)
         for one in read
@@ -102,12 +104,3 @@ def _visible(read: Sequence[Metadata], storage: Storage, catalog: Catalog) -> It
 def _stored(one: Metadata, path: Path, storage: Storage) -> None:
     path.write_bytes(one.content)
     layout.store(storage, layout.of_json(one.collection, one.item, one.content), path)
-
-
-def _collections() -> dict[str, bytes]:
-    """Id → the JSON of each collection that sensors have."""
-    return {
-        kind.id: documents.stored(items.collection(kind).to_dict(include_self_link=False, transform_hrefs=False))
-        for sensor in sensors.sensors()
-        for kind in sensor.collections
-    }

@@ -154,8 +154,7 @@ def _kill(process: BaseProcess) -> None:
 
 def _whole(collection: str, made: dict[str, Any], folder: Path) -> Converted:
     """What conversion made, with the collection that is known here too."""
-    [kind] = (kind for sensor in sensors.sensors() for kind in sensor.collections if kind.id == collection)
-    return Converted(collection=kind, folder=folder, **made)
+    return Converted(collection=sensors.collections()[collection], folder=folder, **made)
 
 
 def _error(name: str, text: str, number: int | None) -> Exception:

@@ -232,11 +232,11 @@ class SensorContract:
 
     def test_its_collections_are_valid_stac(self) -> None:
         for kind in self.sensor.collections:
-            document = items.collection(kind).to_dict(include_self_link=False)
+            document = items.document(items.collection(kind))
             self.validate(orjson.loads(orjson.dumps(document)))
 
     def test_its_item_is_valid_stac(self, product: Product, converted: Converted) -> None:
-        document = converted.item.to_dict(include_self_link=False, transform_hrefs=False)
+        document = items.document(converted.item)
         document["links"].append({"rel": "collection", "href": "https://example.org/collection"})
         self.validate(orjson.loads(orjson.dumps(document)))
         assert set(converted.item.assets) >= {layer.name for layer in product.layers}

@@ -72,6 +72,11 @@ def sensors() -> tuple[Sensor, ...]:
     return loaded
 
 
+def collections() -> dict[str, CollectionType]:
+    """Id → collection, of all sensors."""
+    return {kind.id: kind for sensor in sensors() for kind in sensor.collections}
+
+
 def read(product: Path | Files, *, visual: bool = False) -> Product:
     """The product at a path, or that files are of, read by the sensor that recognises it; no pixel is touched.
 

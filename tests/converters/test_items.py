@@ -22,10 +22,10 @@ import referencing.jsonschema
 import shapely
 from lxml import etree
 
-from converters import items, samples
+from converters import items, samples, sensors
 from converters.convert import Recipe, convert
 from converters.extent import stated
-from converters.sensors import read, sensors
+from converters.sensors import read
 from kartotek import footprints
 from kartotek.product import Kind
 
@@ -146,7 +146,7 @@ def test_an_item_of_a_product_that_is_not_converted_is_valid_stac(sample, valida
 
 
 def collections():
-    return {kind.id: items.collection(kind) for sensor in sensors() for kind in sensor.collections}
+    return {name: items.collection(kind) for name, kind in sensors.collections().items()}
 
 
 def test_every_collection_is_valid_stac(validator):
@@ -370,7 +370,7 @@ def test_the_box_of_a_footprint_across_180_degrees_has_west_above_east():
 
 
 def test_every_kind_of_layer_has_a_role_and_a_title():
-    for kind in (kind for sensor in sensors() for kind in sensor.collections):
+    for kind in sensors.collections().values():
         for layer in kind.layers:
             assert layer.roles and layer.title and (layer.classes or layer.kind is not Kind.CLASSES)
 

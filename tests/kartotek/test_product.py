@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from converters import items
-from converters.sensors import sensors
+from converters.sensors import collections
 from kartotek.grids import Grid
 from kartotek.product import (
     BESIDE,
@@ -157,6 +157,6 @@ def test_no_layer_can_be_called_as_what_lies_beside_them():
 
 
 def test_our_own_sensors_use_stac_s_common_names_once():
-    for kind in (kind for sensor in sensors() for kind in sensor.collections):
+    for kind in collections().values():
         names = [band.common_name for layer in kind.layers if layer.kind is not Kind.PICTURE for band in layer.bands]
         assert set(names) <= {*COMMON_NAMES, None}
