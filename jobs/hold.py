@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from catalog.holds import Hold, Holds, lost
 from jobs import owner
+from jobs.heartbeat import beating
 from kartotek.errors import Busy, CatalogError
-
-log = logging.getLogger(__name__)
 
 LEASE = 120.0
 """Seconds for which a hold is taken; it is renewed long before."""
@@ -45,21 +42,15 @@ def held(holds: Holds, *items: tuple[str, str], patience: float = PATIENCE) -> I
     Who had them and is known to be gone has them no more. Raises Busy where somebody has some for all of `patience`.
     """
     kept = _taken(holds, items, patience)
-    over = threading.Event()
 
-    def keep() -> None:
-        while not over.wait(LEASE / 8):
-            began = time.clock_gettime(_CLOCK)
-            try:
-                kept.renewed = began if holds.renew(kept.hold, seconds=LEASE) else None
-            except CatalogError as error:
-                log.warning("%s: can't be kept in hand: %s", kept.hold.name, error)
+    def renew() -> None:
+        began = time.clock_gettime(_CLOCK)
+        kept.renewed = began if holds.renew(kept.hold, seconds=LEASE) else None
 
-    threading.Thread(target=keep, daemon=True).start()
     try:
-        yield kept
+        with beating(renew, f"the hold of {kept.hold.name}", every=LEASE / 8):
+            yield kept
     finally:
-        over.set()
         try:
             holds.release(kept.hold)
         except CatalogError:

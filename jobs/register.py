@@ -6,7 +6,6 @@ visible. Conversion replaces them one by one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from converters import items, sensors
 from jobs import layout, reading, record
 from jobs.hold import held
 from jobs.reading import Metadata, Unread
+from jobs.scratch import scratch
 from jobs.worker import Limits
-from kartotek.errors import MissingProduct, StorageError
+from kartotek.errors import MissingProduct
 from kartotek.storage import Storage
 
 BATCH = 200
@@ -84,19 +84,13 @@ def _visible(read: Sequence[Metadata], storage: Storage, catalog: Catalog) -> It
         Registration(source=one.source, content=one.content, collection=kinds[one.collection], ground=one.ground)
         for one in read
     ]
-    try:
-        with held(catalog.holds, *{(one.collection, one.item) for one in read}) as hands:
-            with tempfile.TemporaryDirectory(prefix="kartotek-") as folder, ThreadPoolExecutor(WRITERS) as threads:
-                paths = [Path(folder, str(number)) for number in range(len(read))]
-                list(threads.map(_stored, read, paths, repeat(storage)))
-            for collection in sorted({one.collection for one in read}):
-                record.keep(storage, catalog, collection, kinds[collection])
-            seen = catalog.register(entries, hold=hands.hold)
-    except OSError as error:
-        raise StorageError(
-            f"can't write items: {error.strerror or error}; they are made in {tempfile.gettempdir()} (TMPDIR names "
-            "another folder)"
-        ) from error
+    with scratch("items") as folder, held(catalog.holds, *{(one.collection, one.item) for one in read}) as hands:
+        with ThreadPoolExecutor(WRITERS) as threads:
+            paths = [folder / str(number) for number in range(len(read))]
+            list(threads.map(_stored, read, paths, repeat(storage)))
+        for collection in sorted({one.collection for one in read}):
+            record.keep(storage, catalog, collection, kinds[collection])
+        seen = catalog.register(entries, hold=hands.hold)
     for one, written in zip(read, seen, strict=True):
         yield Registered(place=one.source.place, collection=one.collection, item=one.item, converted=not written)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from catalog.store import Catalog
 from converters.convert import Progress, Recipe
 from jobs import worker
 from jobs.publish import Published, publish
+from jobs.scratch import scratch
 from jobs.worker import Limits
-from kartotek.errors import BadFile, Corrupted, ProductError, StorageError
+from kartotek.errors import BadFile, Corrupted, ProductError
 from kartotek.storage import Storage
 
 
@@ -42,14 +42,9 @@ def run(
     """
     for path in paths:
         try:
-            with tempfile.TemporaryDirectory(prefix="kartotek-") as folder:
+            with scratch(path.name) as folder:
                 report = progress(path) if progress else None
-                converted = worker.converted(path, Path(folder), recipe, limits, visual=visual, progress=report)
+                converted = worker.converted(path, folder, recipe, limits, visual=visual, progress=report)
                 yield publish(converted, storage, catalog)
         except (ProductError, BadFile, Corrupted) as error:
             yield Failed(path, error)
-        except OSError as error:
-            raise StorageError(
-                f"{path.name}: can't write its files: {error.strerror or error}; they are made in "
-                f"{tempfile.gettempdir()} (TMPDIR names another folder)"
-            ) from error

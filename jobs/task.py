@@ -6,37 +6,35 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from catalog.ledger import Lease, Ledger, Order, State
+from catalog.ledger import Lease, Order, State
 from catalog.pace import STAGES
 from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Converted, Recipe
 from jobs import deletion, fetch, owner, worker, zones
+from jobs.heartbeat import beating
 from jobs.original import Fate
 from jobs.patience import Patience
 from jobs.publish import Published, publish
+from jobs.scratch import scratch
 from jobs.worker import Limits
 from kartotek.errors import (
     BadFile,
     Busy,
-    CatalogError,
     Corrupted,
     HostileProduct,
     LostLease,
     OutsideGrid,
     ProductError,
-    StorageError,
     UnknownProduct,
     UnsupportedProduct,
 )
@@ -116,7 +114,8 @@ def work(
     log.debug("%s: attempt %d", lease.place, lease.attempt)
     began = time.monotonic()
     try:
-        with _kept(catalog.ledger, lease):
+        renew = partial(catalog.ledger.renew, [lease], seconds=LEASE)
+        with beating(renew, f"the lease of {lease.place}", every=LEASE / 8):
             outcome = _worked(catalog, storage, lease, setup, patience)
     except Exception as error:  # it would meet every product: this one waits again
         _tell(_outcome(lease, began, State.WAITING, error))
@@ -157,25 +156,6 @@ def _outcome(
         place=lease.place, attempt=lease.attempt, state=state, published=published, cause=cause, reason=reason,
         seconds=time.monotonic() - began,
     )  # fmt: skip
-
-
-@contextmanager
-def _kept(ledger: Ledger, lease: Lease) -> Iterator[None]:
-    """A lease that does not run out."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(LEASE / 8):
-            try:
-                ledger.renew([lease], seconds=LEASE)
-            except CatalogError as error:
-                log.warning("the lease of %s can't be renewed: %s", lease.place, error)
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
 
 
 def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, patience: Patience | None) -> Outcome:
@@ -230,18 +210,10 @@ def _converted(
     setup: Setup,
     patience: Patience | None,
 ) -> Published:
-    try:
-        with tempfile.TemporaryDirectory(prefix=_prefix(os.getpid())) as folder:
-            made = _made(lease.place, Path(folder), lines, setup)
-            publishing = partial(
-                publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate
-            )
-            return patience(publishing) if patience else publishing()
-    except OSError as error:
-        raise StorageError(
-            f"{Path(lease.place).name}: can't write its files: {error.strerror or error}; they are made in "
-            f"{tempfile.gettempdir()} (TMPDIR names another folder)"
-        ) from error
+    with scratch(Path(lease.place).name, prefix=_prefix(os.getpid())) as folder:
+        made = _made(lease.place, folder, lines, setup)
+        publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate)
+        return patience(publishing) if patience else publishing()
 
 
 def _made(place: str, folder: Path, lines: deque[str], setup: Setup) -> Converted:

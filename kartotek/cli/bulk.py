@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,8 +13,6 @@ from typing import Any
 import click
 import orjson
 import psutil
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.ledger import Failure, Order, State
 from catalog.pace import Pace
@@ -29,7 +26,7 @@ from jobs.task import Outcome, Setup
 from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
 from kartotek import logs
-from kartotek.cli import kept, options
+from kartotek.cli import bars, kept, options
 from kartotek.cli.register import href_root
 from kartotek.errors import CatalogError
 from kartotek.settings import Settings
@@ -174,12 +171,14 @@ def run(
             click.echo(f"{added} products added; {ledger.counts(only)[State.WAITING]} wait", err=True)
         stop = bulk.Stop(after=limit, at=until)
         crew = _crew(catalog, settings, setup, cluster, workers)
-        with _bar(ledger.counts(only), quiet=as_json or not sys.stderr.isatty()) as bar:
+        with bars.bar(quiet=as_json) as bar:
+            counts = ledger.counts(only)
+            products = bar.add_task("products", completed=_over(counts), total=_all(counts))
             for outcome in bulk.run(ledger, crew, stop=stop, only=only):
                 told[outcome.state] += 1
                 with suppress(CatalogError):  # it may be away just now
                     counts = ledger.counts(only)
-                    bar.update(bar.task_ids[0], completed=_over(counts), total=_all(counts))
+                    bar.update(products, completed=_over(counts), total=_all(counts))
                 _say(outcome, as_json=as_json)
         if not as_json:
             click.echo(_line(ledger.counts()), err=True)
@@ -204,15 +203,6 @@ def _workers() -> int:
     """As many as there are cores, and as fit into the memory that is free."""
     fit = int(psutil.virtual_memory().available) // (MEMORY << 20)
     return max(1, min(os.cpu_count() or 1, fit))
-
-
-def _bar(counts: dict[State, int], *, quiet: bool) -> Progress:
-    bar = Progress(
-        TextColumn("products"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), disable=quiet, transient=True,
-    )  # fmt: skip
-    bar.add_task("products", completed=_over(counts), total=_all(counts))
-    return bar
 
 
 def _over(counts: dict[State, int]) -> int:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 
 from converters.convert import Progress as Report
 from jobs.publish import Published
 from jobs.run import Failed, run
 from jobs.worker import Limits
 from kartotek import grids
-from kartotek.cli import kept, options
+from kartotek.cli import bars, kept, options
 from kartotek.storage import open_storage
 
 
@@ -68,15 +66,14 @@ def convert(
     threads = min(4, os.cpu_count() or 1)
     recipe = kept.recipe(settings, bands, crs=_code(crs), allow_partial=allow_partial, threads=threads)
     failures = 0
-    bars = _Bars(len(products), quiet=as_json or not sys.stderr.isatty())
-    with options.opened(settings) as catalog, bars:
+    with options.opened(settings) as catalog, _Bars(len(products), quiet=as_json) as shown:
         outcomes = run(
             products, recipe, open_storage(settings.storage), catalog,
-            limits=Limits.of(settings), visual=visual, progress=bars.product,
+            limits=Limits.of(settings), visual=visual, progress=shown.product,
         )  # fmt: skip
         for path, outcome in zip(products, outcomes, strict=True):
             failures += isinstance(outcome, Failed)
-            bars.done()
+            shown.done()
             _say(path, outcome, as_json=as_json)
     if failures:
         if not as_json and len(products) > 1:
@@ -125,15 +122,7 @@ class _Bars:
     """A progress bar for all products and one for the product in hand, on standard error."""
 
     def __init__(self, count: int, *, quiet: bool) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=quiet,
-            transient=True,
-        )
+        self._bars = bars.bar(BarColumn(), TextColumn("{task.percentage:>3.0f} %"), quiet=quiet)
         self._count = count
         self._all = self._bars.add_task("products", total=count)
         self._one: TaskID | None = None

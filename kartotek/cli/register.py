@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs import sources
 from jobs.reading import Unread
 from jobs.register import Registered
 from jobs.register import register as registered
 from jobs.worker import Limits
-from kartotek.cli import options
+from kartotek.cli import bars, options
 from kartotek.storage import open_storage
 
 
@@ -77,17 +74,12 @@ def register(
     told: Counter[str] = Counter()
     with options.opened(settings) as catalog:
         found = list(sources.find(source, root=href_root))
-        bar = Progress(
-            TextColumn("products"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=Console(stderr=True), disable=as_json or not sys.stderr.isatty(), transient=True,
-        )  # fmt: skip
-        task = bar.add_task("products", total=None)
         outcomes = registered(
             found, open_storage(settings.storage), catalog, Limits.of(settings),
             processes=workers or os.cpu_count() or 1,
         )  # fmt: skip
-        with bar:
-            bar.update(task, total=len(found))
+        with bars.bar(quiet=as_json) as bar:
+            task = bar.add_task("products", total=len(found))
             for outcome in outcomes:
                 told[_say(outcome, as_json=as_json)] += 1
                 bar.advance(task)

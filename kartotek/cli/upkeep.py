@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from catalog.access import OPERATOR
 from catalog.search import Search
@@ -19,7 +15,7 @@ from jobs import rebuild as rebuilding
 from jobs import record
 from jobs import sweep as sweeping
 from jobs import verify as verifying
-from kartotek.cli import options
+from kartotek.cli import bars, options
 from kartotek.storage import open_storage
 
 
@@ -57,7 +53,7 @@ def verify(
     place, count = open_storage(settings.storage), workers or os.cpu_count() or 1
     asked = options.asked(collections=collections, ids=ids, bbox=bbox, period=period)
     told: Counter[str] = Counter(items=0, files=0, bytes=0, damaged=0)
-    with options.existing(settings) as catalog, _bar("items", as_json=as_json) as bar:
+    with options.existing(settings) as catalog, bars.bar(quiet=as_json) as bar:
         task = bar.add_task("items", total=sum(catalog.counts(OPERATOR).values()) if asked == Search() else None)
         for found in verifying.verify(place, catalog, asked, workers=count):
             bar.advance(task)
@@ -137,7 +133,7 @@ def rebuild(context: click.Context, as_json: bool, database: str | None, storage
     """
     settings = options.load(database=database, storage=storage)
     told: Counter[str] = Counter(entered=0, wrong=0)
-    with options.opened(settings) as catalog, _bar("items", as_json=as_json) as bar:
+    with options.opened(settings) as catalog, bars.bar(quiet=as_json) as bar:
         task = bar.add_task("items", total=None)
         for found in rebuilding.rebuild(open_storage(settings.storage), catalog):
             bar.advance(task)
@@ -170,9 +166,3 @@ def collection(name: str, private: bool, database: str | None, storage: str | No
     with options.existing(settings) as catalog:
         record.set_private(open_storage(settings.storage), catalog, name, private=private)
     click.echo(f"{name} is {'private' if private else 'public'}")
-
-
-def _bar(what: str, *, as_json: bool) -> Progress:
-    columns: list[Any] = [TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    quiet = as_json or not sys.stderr.isatty()
-    return Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
