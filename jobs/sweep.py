@@ -45,9 +45,7 @@ def sweep(storage: Storage, catalog: Catalog, *, dry: bool = False, force: bool 
     Raises BadRequest where the storage holds more items that the catalog does not know than items that it knows, as it
     would beside the wrong database, unless `force` says that they are to go.
     """
-    if not force:
-        _check_it_is_the_right_one(storage, catalog)
-    for collection, item, keys in _unnamed(storage, catalog):
+    for collection, item, keys in _unnamed(storage, catalog, force=force):
         if dry:
             yield Swept(collection=collection, item=item, keys=keys, bytes=sum(map(storage.size, keys)))
             continue
@@ -60,16 +58,20 @@ def sweep(storage: Storage, catalog: Catalog, *, dry: bool = False, force: bool 
         storage.tidy(UNFINISHED)
 
 
-def _check_it_is_the_right_one(storage: Storage, catalog: Catalog) -> None:
-    known = unknown = 0
-    for _, _, places, content in _beside(storage, catalog):
+def _unnamed(storage: Storage, catalog: Catalog, *, force: bool) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(collection, item, its keys that nothing names), once all has been looked at: it may be the wrong database."""
+    found, known, unknown = [], 0, 0
+    for collection, item, places, content in _beside(storage, catalog):
         known += content is not None
         unknown += content is None and any(place.is_json for place in places)
-    if unknown > known:
+        if keys := _without_a_name(collection, item, places, content):
+            found.append((collection, item, keys))
+    if unknown > known and not force:
         raise BadRequest(
             f"{catalog.place} knows {known} of the {known + unknown} items whose files lie in the storage; is it the "
             "right database? `kartotek rebuild` enters the others, `kartotek sweep --force` removes them"
         )
+    return found
 
 
 def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Swept:
@@ -85,14 +87,6 @@ def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Sw
             removed.append(key)
             total += size
     return Swept(collection=collection, item=item, keys=tuple(removed), bytes=total)
-
-
-def _unnamed(storage: Storage, catalog: Catalog) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """(collection, item, its keys that nothing names)."""
-    for collection, item, places, content in _beside(storage, catalog):
-        keys = _without_a_name(collection, item, places, content)
-        if keys:
-            yield collection, item, keys
 
 
 def _without_a_name(collection: str, item: str, places: list[Place], content: bytes | None) -> tuple[str, ...]:
