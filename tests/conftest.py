@@ -63,12 +63,12 @@ class Published:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file and one that makes the samples; meanwhile those that need none; then the others."""
+    """The longest files, and one that makes the samples; meanwhile those that need none; then the others."""
     files = dict.fromkeys(item.path for item in items)
     with_samples = {item.path for item in items if {"demo", "published"} & set(item.fixturenames)}
     sampled = [path for path in files if path in with_samples]
-    first = [path for path in files if path.name == "test_docs.py"] + sampled[:1]
-    order = [*first, *(path for path in files if path not in sampled), *sampled]
+    long = [path for path in files if path.name in ("test_docs.py", "test_crashes.py")]
+    order = [*sampled[:1], *long, *(path for path in files if path not in sampled), *sampled]
     items.sort(key=lambda item: order.index(item.path))
 
 

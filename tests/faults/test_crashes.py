@@ -37,9 +37,9 @@ PLACE = "/archive/product.zip"
 
 
 @pytest.fixture
-def tries(products, tmp_path):
+def tries(small_products, tmp_path):
     """A folder with what the script publishes: a product, and a later version of it, two files each."""
-    product = sensors.read(next(products.glob("*T34WET*.zip")))
+    product = sensors.read(next(small_products.glob("*T34WET*.zip")))
     whole = convert(product, _made(tmp_path / "whole"), Recipe(threads=1))
     first, later = (_copied(whole, _made(tmp_path / name), "SCL", "squares") for name in ("first", "later"))
     later.item.properties["eo:cloud_cover"] = 1.0
