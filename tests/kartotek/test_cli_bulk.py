@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from catalog.ledger import Source, State, Work
 from catalog.store import Catalog
 from kartotek.cli import cli
-from kartotek.cli.bulk import _clock
+from kartotek.cli.run import _clock
 
 
 @pytest.fixture
