@@ -426,16 +426,32 @@ def _cluster() -> Iterator[Cluster]:
             [*other, bin / "initdb", "-D", f"{folder}/data", "-U", "kartotek", "-A", "trust", "-E", "UTF8", "-N"],
             check=True, capture_output=True, cwd=folder,
         )  # fmt: skip
-        port = _free_port()
-        settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off",
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off",
                     "max_connections": 200, "shared_buffers": "128MB", "log_min_messages": "fatal"}  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        made = Cluster([*other, bin / "postgres", "-D", f"{folder}/data", *options], folder, port)
-        made.start()
+        made = _started([*other, bin / "postgres", "-D", f"{folder}/data", *options], folder)
         try:
             yield made
         finally:
             made.stop()
+
+
+def _started(command: list[str | Path], folder: str) -> Cluster:
+    """A cluster that runs; on another port where somebody was quicker to take the first one."""
+    from sqlalchemy.exc import OperationalError
+
+    errors: list[Exception] = []
+    while len(errors) < 5:
+        port = _free_port()
+        made = Cluster([*command, "-c", f"port={port}"], folder, port)
+        try:
+            made.start()
+            _on_server(made.url, "SELECT 1")  # it may be another's server that listens
+            return made
+        except (RuntimeError, OperationalError) as error:
+            errors.append(error)
+            made.stop()
+    raise ExceptionGroup("no PostgreSQL server could be started", errors)
 
 
 def _free_port() -> int:
