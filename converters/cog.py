@@ -55,7 +55,9 @@ def pyramid(pixels: NDArray[Any], kind: LayerType, *, depth: int) -> list[NDArra
     levels = [pixels, *(np.empty((bands, rows >> n, columns >> n), pixels.dtype) for n in range(1, depth + 1))]
     kernels, nothing = fast.kernels(pixels.dtype), held(kind.nodata, pixels.dtype)
     for band in range(bands):
-        if kind.kind is Kind.CLASSES:
+        if not present(pixels[band], kind.nodata).any():  # beyond the edge of what was seen
+            reduced = iter([np.full(level.shape[1:], kind.nodata, pixels.dtype) for level in levels[1:]])
+        elif kind.kind is Kind.CLASSES:
             reduced = _modes(pixels[band], kind.nodata, depth)
         elif kernels is not None and nothing is not None:
             reduced = _fast_means(kernels, pixels[band], int(nothing), depth)

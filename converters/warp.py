@@ -73,13 +73,9 @@ class Placing:
         """The rows of the source, from the first to the one after the last, that some rows of the grid are made of."""
         if not self.resampled:
             return max(0, start - self._down), max(0, min(stop - self._down, self._source.rows))
-        lattice, part = _lattice(self.grid, self._source), slice(start // sampling.STEP, -(-stop // sampling.STEP) + 1)
-        rows, columns = lattice.rows[part], lattice.columns[part]
-        with np.errstate(invalid="ignore"):  # places that PROJ can't reach are infinite
-            # No place is further from a control point beside it than these are from each other.
-            apart = sum(np.nanmax(np.abs(np.diff(columns, axis=axis)), initial=0) for axis in (0, 1))
-            near = np.isfinite(rows) & (columns >= -apart) & (columns <= self._source.columns + apart)
-        rows = rows[near]
+        lattice, points = _lattice(self.grid, self._source), slice(*_points(slice(start, stop)))
+        rows, columns = lattice.rows[points], lattice.columns[points]
+        rows = rows[np.isfinite(rows) & _near(columns, self._source.columns)]
         if not rows.size:
             return 0, 0
         first, last = np.clip([rows.min() - BESIDE, rows.max() + BESIDE + 1], 0, self._source.rows)
@@ -92,8 +88,26 @@ class Placing:
         """
         if not self.resampled:
             return self._copied(pixels, rows, columns)
+        lattice = _lattice(self.grid, self._source)
+        points = slice(*_points(rows)), slice(*_points(columns))
+        near = _near(lattice.columns[points], self._source.columns) & _near(lattice.rows[points], self._source.rows)
+        down, across = _between(near, 0, rows), _between(near, 1, columns)
+        found = self._sampled(pixels, lattice, down, across)
+        if (down, across) == (rows, columns):
+            return found
+        result = np.full(
+            (len(pixels), rows.stop - rows.start, columns.stop - columns.start), self.kind.nodata, pixels.dtype
+        )
+        part = slice(down.start - rows.start, down.stop - rows.start)
+        result[:, part, across.start - columns.start : across.stop - columns.start] = found
+        return result
+
+    def _sampled(self, pixels: NDArray[Any], lattice: sampling.Lattice, rows: slice, columns: slice) -> NDArray[Any]:
+        """Each pixel of a window of the grid."""
         result = np.empty((len(pixels), rows.stop - rows.start, columns.stop - columns.start), pixels.dtype)
-        lattice, kernels = _lattice(self.grid, self._source), fast.kernels(pixels.dtype)
+        kernels = fast.kernels(pixels.dtype)
+        if not result.size:
+            return result
         held = nodata.held(self.kind.nodata, pixels.dtype)
         if kernels is not None and held is not None:
             nothing = int(held)
@@ -125,3 +139,29 @@ class Placing:
         row, column = max(0, -top), max(0, -left)
         result[:, row : row + part.shape[1], column : column + part.shape[2]] = part
         return result
+
+
+def _points(window: slice) -> tuple[int, int]:
+    """The control points of a window of the grid, from the first to the one after the last, along one axis."""
+    return window.start // sampling.STEP, -(-window.stop // sampling.STEP) + 1
+
+
+def _near(places: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """Which control points are so near that places beside them may be in the source, which has so many columns or rows.
+
+    No place is further from a control point beside it than these are from each other.
+    """
+    with np.errstate(invalid="ignore"):  # places that PROJ can't reach are infinite
+        apart = sum(np.nanmax(np.abs(np.diff(places, axis=axis)), initial=0) for axis in (0, 1))
+        near: NDArray[np.bool_] = (places >= -apart) & (places <= count + apart)
+    return near
+
+
+def _between(near: NDArray[np.bool_], axis: int, window: slice) -> slice:
+    """The part of a window, along an axis, whose control points are near; of no pixels where none is."""
+    found = np.flatnonzero(near.any(axis=1 - axis))
+    if not found.size:
+        return slice(window.start, window.start)
+    first = window.start // sampling.STEP
+    start, stop = (first + int(found[0])) * sampling.STEP, (first + int(found[-1]) + 1) * sampling.STEP
+    return slice(min(max(window.start, start), window.stop), min(window.stop, stop))
