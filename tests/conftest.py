@@ -62,8 +62,28 @@ class Published:
         return "sqlite" if self.settings.database.startswith("sqlite") else "postgis"
 
 
+ON_SQLITE = {
+    ROOT / "tests" / name
+    for name in (
+        "api/test_clients.py", "api/test_products.py", "api/test_requests.py", "api/test_viewer.py",
+        "jobs/test_bulk.py", "jobs/test_deletion.py", "jobs/test_lines.py", "jobs/test_plan.py",
+        "jobs/test_register.py", "jobs/test_run.py", "jobs/test_sources.py", "jobs/test_upkeep.py",
+        "jobs/test_zones.py", "kartotek/test_cli.py", "kartotek/test_cli_bulk.py", "kartotek/test_cli_upkeep.py",
+    )
+}  # fmt: skip
+"""Files whose tests are run on SQLite and in a folder each time, and on PostGIS and in a bucket among the full counts:
+what these do differently is tested in tests/catalog, tests/kartotek/storage and by what is searched, served and private
+in tests/api, on both. So is what happens at once, here."""
+
+
 def pytest_collection_modifyitems(items):
-    """The longest files, and one that makes the samples; meanwhile those that need none; then the others."""
+    """Mark what is among the full counts, and put the rest into an order.
+
+    The longest files, and one that makes the samples; meanwhile those that need none; then the others.
+    """
+    for item in items:
+        if item.path in ON_SQLITE and "postgis" in item.name and "at_once" not in item.name:
+            item.add_marker(pytest.mark.full)
     files = dict.fromkeys(item.path for item in items)
     with_samples = {item.path for item in items if {"demo", "published"} & set(item.fixturenames)}
     sampled = [path for path in files if path in with_samples]

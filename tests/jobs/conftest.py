@@ -40,19 +40,3 @@ def undisturbed(archive, undisturbed_store, make_database):
     found = catalog.search(PUBLIC, Search(limit=100)).items
     catalog.close()
     return {orjson.loads(content)["id"]: content for content in found}
-
-
-ON_SQLITE = {
-    "test_bulk.py", "test_deletion.py", "test_lines.py", "test_plan.py", "test_register.py", "test_sources.py",
-    "test_upkeep.py", "test_zones.py",
-}  # fmt: skip
-"""Files whose tests are run on SQLite each time and on PostGIS among the full counts: what the two databases do
-differently in the ledger and the catalog is tested in tests/catalog, on both. So is what happens at once, here."""
-
-
-def pytest_collection_modifyitems(items):
-    """Mark what is among the full counts."""
-    for item in items:
-        here = item.path.parent.name == "jobs" and item.path.name in ON_SQLITE
-        if here and "postgis" in item.name and "at_once" not in item.name:
-            item.add_marker(pytest.mark.full)

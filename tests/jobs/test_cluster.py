@@ -174,6 +174,7 @@ def test_a_worker_that_is_killed_costs_an_attempt_and_nothing_else(
     assert list(store.keys(cluster.MARKS)) == []
 
 
+@pytest.mark.full
 def test_postgis_may_be_restarted_in_the_middle(archive, undisturbed, undisturbed_store, own_cluster, store, standing):
     """It costs no product an attempt."""
     catalog = Catalog(own_cluster.database("restarted"))
@@ -189,6 +190,7 @@ def test_postgis_may_be_restarted_in_the_middle(archive, undisturbed, undisturbe
     catalog.close()
 
 
+@pytest.mark.full
 def test_a_scheduler_that_is_killed_is_waited_for(archive, undisturbed, undisturbed_store, on_sqlite, store, dask):
     """Its workers end with it; the run goes on once there are others at that address."""
     scheduler = dask.scheduler()

@@ -83,7 +83,13 @@ def test_an_attempt_that_an_outage_ends(on_sqlite, small_products, lines, tmp_pa
     assert (told["state"], told["cause"]) == ("waiting", "StorageError")
 
 
-@pytest.mark.parametrize("crew", [[], ["--cluster", "local"]], ids=["here", "on a Dask worker"])
+@pytest.mark.parametrize(
+    "crew",
+    [
+        pytest.param([], id="here"),
+        pytest.param(["--cluster", "local"], id="on a Dask worker", marks=pytest.mark.full),
+    ],
+)
 def test_a_run_writes_them_on_standard_error(on_sqlite, tmp_path, crew):
     (tmp_path / "bad.zip").write_bytes(b"no zip")
     place = {"KARTOTEK_DATABASE": on_sqlite.place, "KARTOTEK_STORAGE": str(tmp_path / "store")}
