@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import cog, delivered, extent, fast, jp2
+from converters import cog, delivered, extent, jp2
 from converters.delivered import Scan
 from converters.profiles import Profile
 from converters.warp import Placing
-from kartotek import grids, nodata
+from kartotek import fast, grids, nodata
 from kartotek.errors import UnsupportedProduct
 from kartotek.grids import BLOCK, Grid
 from kartotek.product import Layer

@@ -26,9 +26,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from converters import fast
 from converters.profiles import Profile
-from kartotek import grids
+from kartotek import fast, grids
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, is_between, keep_apart, present

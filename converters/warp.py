@@ -12,8 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from converters import fast
-from kartotek import footprints, grids, nodata, sampling
+from kartotek import fast, footprints, grids, nodata, sampling
 from kartotek.grids import Bounds, Grid
 from kartotek.product import Kind, LayerType
 

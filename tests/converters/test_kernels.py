@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converters import cog, fast
+from converters import cog
 from converters.convert import Recipe, convert
 from converters.sensors import read
 from converters.warp import Placing
+from kartotek import fast
 from kartotek.grids import NATIONAL, Grid
 from kartotek.product import ClassValue, Kind, LayerType
 

@@ -18,11 +18,11 @@ def load(pixels: int = MANY) -> None:
     global _kernels
     if _kernels is None and pixels >= MANY:
         try:
-            _kernels = importlib.import_module("converters.kernels")
+            _kernels = importlib.import_module("kartotek.kernels")
         except ImportError:
             return
 
 
 def kernels(data_type: np.dtype[np.generic]) -> ModuleType | None:
-    """`converters.kernels`, if it is loaded and takes pixels of a type; what they give is the same without."""
+    """`kartotek.kernels`, if it is loaded and takes pixels of a type; what they give is the same without."""
     return _kernels if _kernels is not None and data_type.name in _kernels.TYPES else None
