@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import boolean, float32, float64, int64, uint8, uint16, uint32, void
+from numba import boolean, float32, float64, int64, types, uint8, uint16, uint32, void
 
 from kartotek.sampling import EDGE, STEP
 
@@ -218,3 +218,49 @@ def whole(band, nothing, result):  # type: ignore[no-untyped-def]
                 and int64(lower[2 * column]) != nothing
                 and int64(lower[2 * column + 1]) != nothing
             )
+
+
+_SUMS: Any = types.Tuple((int64[::1], float64[::1], float64[::1], int64[:, ::1]))  # type: ignore[no-untyped-call]
+
+
+def _of_two(kind: Any) -> Any:
+    band = kind[:, ::1], int64, float64, float64
+    return _SUMS(*band, *band, int64[::1], boolean[:, ::1], float64, float64, int64, int64)
+
+
+@_compiled(*_for_all(_of_two))
+def spreads(  # type: ignore[no-untyped-def]
+    first, nothing, scale, offset, second, nothing_too, scale_too, offset_too, across, seen, low, high, bins, width
+):
+    """`Index.compute` of two bands as `squares.Physical.plain` gives them, and `squares._sums` of that."""
+    values = np.empty(first.shape)
+    counts, histograms = np.zeros(width, np.int64), np.zeros((width, bins), np.int64)
+    means, squared = np.zeros(width), np.zeros(width)
+    for row in range(first.shape[0]):
+        for column in range(first.shape[1]):
+            values[row, column] = np.nan
+            one, other = first[row, column], second[row, column]
+            if not seen[row, column] or int64(one) == nothing or int64(other) == nothing_too:
+                continue
+            physical, physical_too = max(one * scale + offset, 0.0), max(other * scale_too + offset_too, 0.0)
+            total = physical + physical_too
+            if not total > 0:
+                continue
+            value = (physical - physical_too) / total
+            if not np.isfinite(value):
+                continue
+            values[row, column] = value
+            counts[across[column]] += 1
+            means[across[column]] += value
+    for place in range(width):
+        means[place] /= max(counts[place], 1)
+    for row in range(first.shape[0]):
+        for column in range(first.shape[1]):
+            value, place = values[row, column], across[column]
+            if np.isnan(value):
+                continue
+            apart = value - means[place]
+            squared[place] += apart * apart
+            at = (value - low) / (high - low) * bins
+            histograms[place, int64(min(max(at, 0.0), float64(bins - 1)))] += 1
+    return counts, means, squared, histograms

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kartotek import fast
 from kartotek.grids import Grid
 from kartotek.indices import Index
-from kartotek.nodata import present
+from kartotek.nodata import held, present
 
 SIZE = 5_000
 """Metres along a side."""
@@ -71,6 +72,12 @@ class Physical:
         values[~present(numbers, self.nodata)] = np.nan
         return values
 
+    def plain(self, rows: slice) -> tuple[NDArray[Any], int, float, float]:
+        """Whole numbers of some rows, the one of them without data (-1: none), scale and offset, for compiled loops."""
+        nothing = held(self.nodata, self.numbers.dtype)
+        numbers = np.require(self.numbers[rows], requirements=["C", "W"])
+        return numbers, -1 if nothing is None else int(nothing), self.scale, self.offset
+
 
 def count(
     grid: Grid,
@@ -102,7 +109,7 @@ def count(
             rows,
             north=int(row_of[start]) * SIZE,
             west=first_column * SIZE,
-            column=np.broadcast_to(column, (rows.stop - rows.start, grid.columns)),
+            across=column,
             width=width,
             valid=valid[rows],
             mask=None if mask is None else mask[rows],
@@ -117,7 +124,7 @@ def _row(
     *,
     north: int,
     west: int,
-    column: NDArray[np.int64],
+    across: NDArray[np.int64],
     width: int,
     valid: NDArray[np.bool_],
     mask: NDArray[Any] | None,
@@ -126,6 +133,7 @@ def _row(
     indices: Sequence[Index],
 ) -> Iterator[Square]:
     """The squares of one row of squares."""
+    column = np.broadcast_to(across, valid.shape)
     counts = np.bincount(column[valid], minlength=width)
     seen = valid if mask is None else valid & np.isin(mask, list(clear))
     clears = np.bincount(column[seen], minlength=width)
@@ -134,11 +142,7 @@ def _row(
         found = mask[valid].astype(np.int64)
         kinds = int(found.max(initial=0)) + 1
         codes = np.bincount(column[valid] * kinds + found, minlength=width * kinds).reshape(width, kinds)
-    physical = {name: bands[name].values(rows) for index in indices for name in (index.first, index.second)}
-    spreads = {
-        index.name: _spreads(index, index.compute(physical[index.first], physical[index.second]), column, seen, width)
-        for index in indices
-    }
+    spreads = {index.name: _spreads(index, bands, rows, across, seen, width) for index in indices}
     for place in np.flatnonzero(counts):
         yield Square(
             east=west + int(place) * SIZE,
@@ -153,22 +157,43 @@ def _row(
 
 
 def _spreads(
-    index: Index, values: NDArray[np.float64], column: NDArray[np.int64], seen: NDArray[np.bool_], width: int
+    index: Index,
+    bands: Mapping[str, Physical],
+    rows: slice,
+    across: NDArray[np.int64],
+    seen: NDArray[np.bool_],
+    width: int,
 ) -> list[Spread]:
     """The index's statistics for each square of a row of squares."""
-    here = seen & np.isfinite(values)
-    places, found = column[here], values[here]
-    counts = np.bincount(places, minlength=width)
-    some = np.maximum(counts, 1)
-    means = np.bincount(places, weights=found, minlength=width) / some
-    # Two passes: the sum of squares minus the square of the sum would lose digits for flat squares.
-    deviations = np.sqrt(np.bincount(places, weights=(found - means[places]) ** 2, minlength=width) / some)
-    bins = np.clip((found - index.low) / (index.high - index.low) * BINS, 0, BINS - 1).astype(np.int64)
-    histograms = np.bincount(places * BINS + bins, minlength=width * BINS).reshape(width, BINS)
+    first, second = bands[index.first], bands[index.second]
+    kernels = fast.kernels(first.numbers.dtype)
+    if kernels is not None and first.numbers.dtype == second.numbers.dtype:
+        given = *first.plain(rows), *second.plain(rows)
+        found = kernels.spreads(*given, across, seen, index.low, index.high, BINS, width)
+    else:
+        column = np.broadcast_to(across, seen.shape)
+        found = _sums(index, index.compute(first.values(rows), second.values(rows)), column, seen, width)
+    counts, means, squared, histograms = found
+    deviations = np.sqrt(squared / np.maximum(counts, 1))
     return [
         Spread(int(n), float(mean), float(deviation), tuple(int(b) for b in histogram))
         for n, mean, deviation, histogram in zip(counts, means, deviations, histograms, strict=True)
     ]
+
+
+def _sums(
+    index: Index, values: NDArray[np.float64], column: NDArray[np.int64], seen: NDArray[np.bool_], width: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Of each square: how many values there are, their mean, the sum of their squared distances from it, how many in
+    each bin."""
+    here = seen & np.isfinite(values)
+    places, found = column[here], values[here]
+    counts = np.bincount(places, minlength=width)
+    means = np.bincount(places, weights=found, minlength=width) / np.maximum(counts, 1)
+    # Two passes: the sum of squares minus the square of the sum would lose digits for flat squares.
+    squared = np.bincount(places, weights=(found - means[places]) ** 2, minlength=width)
+    bins = np.clip((found - index.low) / (index.high - index.low) * BINS, 0, BINS - 1).astype(np.int64)
+    return counts, means, squared, np.bincount(places * BINS + bins, minlength=width * BINS).reshape(width, BINS)
 
 
 def to_table(squares: Sequence[Square], *, item: str, indices: Sequence[Index]) -> pa.Table:

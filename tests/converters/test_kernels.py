@@ -16,8 +16,9 @@ from converters import cog
 from converters.convert import Recipe, convert
 from converters.sensors import read
 from converters.warp import Placing
-from kartotek import fast
+from kartotek import fast, squares
 from kartotek.grids import NATIONAL, Grid
+from kartotek.indices import INDICES
 from kartotek.product import ClassValue, Kind, LayerType
 
 if importlib.util.find_spec("numba") is None:
@@ -95,6 +96,28 @@ def test_blocks_are_equal(seed, dtype, rows, columns):
     pixels = numbers(seed, dtype, 0, (1, rows, columns), 0.1)
     plain, compiled = both(lambda: cog.encode(pixels))
     assert plain == compiled
+
+
+@often
+@given(seed=st.integers(0, 2**32), dtype=st.sampled_from(TYPES), share=st.sampled_from([0, 0.3, 1]))
+def test_squares_are_equal(seed, dtype, share):
+    """Of values below zero, of one square and of many, and of bands without a number for no data."""
+    grid = Grid(crs=NATIONAL, left=301_000, top=6_700_000, resolution=20, columns=1 + seed % 600, rows=1 + seed % 300)
+    bands = {
+        name: squares.Physical(
+            numbers=numbers(seed + n, dtype, 0, grid.shape, share), nodata=(0, None, 0, -9999)[n], scale=0.0001,
+            offset=-0.1,
+        )
+        for n, name in enumerate(("green", "red", "nir", "swir16"))
+    }  # fmt: skip
+    chosen = np.random.default_rng(seed)
+    mask = chosen.integers(0, 4, grid.shape, np.uint8)
+    plain, compiled = both(
+        lambda: [
+            *squares.count(grid, valid=mask > 0, mask=mask, clear=[1, 2], bands=bands, indices=[*INDICES.values()])
+        ]
+    )
+    assert plain == compiled and (plain or not (mask > 0).any())
 
 
 @pytest.mark.parametrize("name", ["33", "34", "swath"])
