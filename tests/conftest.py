@@ -65,7 +65,8 @@ class Published:
 ON_SQLITE = {
     ROOT / "tests" / name
     for name in (
-        "api/test_clients.py", "api/test_products.py", "api/test_requests.py", "api/test_viewer.py",
+        "api/test_addresses.py", "api/test_clients.py", "api/test_products.py", "api/test_requests.py",
+        "api/test_viewer.py",
         "jobs/test_bulk.py", "jobs/test_deletion.py", "jobs/test_lines.py", "jobs/test_plan.py",
         "jobs/test_register.py", "jobs/test_run.py", "jobs/test_sources.py", "jobs/test_upkeep.py",
         "jobs/test_zones.py", "kartotek/test_cli.py", "kartotek/test_cli_bulk.py", "kartotek/test_cli_upkeep.py",

@@ -17,11 +17,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")])
+LONG = {"add-a-sensor", "bulk", "cluster", "convert"}
+"""Pages that convert product after product: among the full counts."""
 FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if FENCE.search(page.read_text())], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.full] if page.stem in LONG else [])
+        for page in PAGES
+        if FENCE.search(page.read_text())
+    ],
+)
 def test_commands_of_the_page_work(page, small_products, tmp_path, request):
     place = socket.socket()
     place.bind(("127.0.0.1", 0))

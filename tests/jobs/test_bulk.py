@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -110,12 +111,30 @@ def test_a_run_that_is_told_when_to_stop_leaves_the_rest_waiting(archive, catalo
     assert catalog.ledger.owners() == {}
 
 
+class OneAtATime(FolderStorage):
+    """A storage that takes one product's files, and those of others only once they are no longer wanted."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.first, self.over = None, threading.Event()
+
+    def create(self, key, source):
+        product = key.split("/")[1]
+        self.first = self.first or product
+        if product != self.first and not product.startswith("collection."):
+            self.over.wait(60)
+            raise StorageError("it was too late")
+        super().create(key, source)
+
+
 def test_who_stops_listening_leaves_nothing_leased(archive, catalog, tmp_path):
     catalog.ledger.add(find([str(archive)]))
-    outcomes = run(catalog, FolderStorage(tmp_path / "store"), Setup(), workers=2)
-    next(outcomes)
+    storage = OneAtATime(tmp_path / "store")
+    outcomes = run(catalog, storage, Setup(), workers=2)
+    assert next(outcomes).state == State.DONE
+    threading.Timer(0.5, storage.over.set).start()
     outcomes.close()
-    assert catalog.ledger.owners() == {} and catalog.ledger.counts()[State.WAITING] >= 1
+    assert catalog.ledger.owners() == {} and catalog.ledger.counts()[State.WAITING] == 1
 
 
 class Away(FolderStorage):
