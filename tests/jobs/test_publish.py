@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import os
 import shutil
+import time
 
 import orjson
 import pytest
@@ -10,9 +12,11 @@ import pytest
 import converters  # noqa: F401  before rasterio, as ever
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import MAX_LIMIT, Search
+from catalog.store import Catalog
 from converters import sensors
 from converters.convert import Recipe, convert
 from jobs.publish import publish
+from jobs.rebuild import rebuild
 from kartotek.errors import BadFile, Corrupted, KartotekError, StorageError
 from kartotek.storage import MARKER, FolderStorage, open_storage
 
@@ -217,3 +221,34 @@ def test_publishing_does_not_change_what_it_is_given(converted, storage, catalog
     before = converted.item.to_dict(transform_hrefs=False)
     publish(converted, storage, catalog)
     assert converted.item.to_dict(transform_hrefs=False) == before
+
+
+class Forgetful(FolderStorage):
+    """A storage that can't remove some of its files just now."""
+
+    kept = ()
+
+    def delete(self, key):
+        if key in self.kept:
+            raise StorageError(f"can't remove {key}")
+        super().delete(key)
+
+
+def test_of_what_was_published_before_the_last_is_rebuilt_though_its_json_lay_there_already(
+    converted, tmp_path, make_database
+):
+    """A JSON that is left over from the first time is older than the second one's, which may be left too."""
+    storage, catalog = Forgetful(tmp_path / "store"), Catalog(make_database("sqlite", migrated=True))
+    for cloud, age in ((1.0, 200), (2.0, 100), (1.0, 0)):
+        converted.item.properties["eo:cloud_cover"] = cloud
+        publish(converted, storage, catalog)
+        [content] = visible(storage, catalog)
+        [json] = [key for key in storage.keys() if hashlib.sha256(content).hexdigest() in key]  # noqa: SIM118  no dict
+        if age:
+            storage.kept = (json,)
+            os.utime(storage.root / json, (time.time() - age,) * 2)
+    again = Catalog(make_database("sqlite", migrated=True))
+    assert [found.entered for found in rebuild(storage, again)] == [True]
+    assert visible(storage, again) == [content]
+    catalog.close()
+    again.close()
