@@ -46,6 +46,10 @@ from kartotek.errors import LostLease
 
 BATCH = 500
 """Products that are entered at a time."""
+MOST = 10_000
+"""Failures that are told at a time."""
+DOUBLINGS = 10
+"""Of the pause before a product is tried again."""
 RECENT = 500
 """Products by which the pace is told."""
 
@@ -219,9 +223,15 @@ class Ledger:
         change = update(products).where(*wanted)
         return self._changed(change.values(state=State.WAITING, attempts=0, failures=0, not_before=None))
 
+    def sources(self, collection: str, item: str) -> list[str]:
+        """The places of the products that an item was made of; not of those that have been deleted."""
+        wanted = select(products.c.place).where(*_made(collection, item)).order_by(products.c.pk)
+        with self._connections.reading() as connection:
+            return list(connection.scalars(wanted))
+
     def again(self, collection: str, item: str) -> bool:
-        """Let the product wait again that an item was made of; whether there is one."""
-        of_it = products.c.collection == collection, products.c.item == item, products.c.state == State.DONE
+        """Let the product wait again that an item was made of; whether there is one that has not been deleted."""
+        of_it = _made(collection, item)
         return bool(self._changed(update(products).where(*of_it).values(state=State.WAITING, attempts=0, failures=0)))
 
     def quarantine(self, places: Sequence[str], reason: str) -> int:
@@ -303,7 +313,8 @@ class Ledger:
     def fail(self, lease: Lease, *, cause: str, error: str, log: str = "", most: int, wait: float = 0) -> State:
         """Note that a product could not be converted; where it then stands.
 
-        It waits for `wait` seconds, or is set aside once it has failed `most` times. Raises LostLease.
+        It waits for `wait` seconds, twice as long with each failure, or is set aside once it has failed `most` times.
+        Raises LostLease.
         """
         told = {"why": cause, "said": error, "lines": log, "most": most, "seconds": wait}
         failing = _failing(self._connections.engine.dialect.name)
@@ -404,7 +415,7 @@ class Ledger:
         with self._connections.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted.group_by(products.c.owner))}
 
-    def failures(self, *, causes: Sequence[str] = (), limit: int = 10_000) -> list[Failure]:
+    def failures(self, *, causes: Sequence[str] = (), limit: int = MOST) -> list[Failure]:
         """Products that are set aside, and those that failed and wait to be tried again; the newest first.
 
         Of these causes, or all; those that were skipped only where their cause is named.
@@ -427,11 +438,10 @@ class Ledger:
             ]  # fmt: skip
 
     def places(self, collection: str, item: str) -> list[str]:
-        """Where the product of an item lies that clients find nowhere else; not where it has been deleted."""
+        """Where the product of an item lies; not where it has been deleted."""
         wanted = (
             select(products.c.place)
-            .where(products.c.collection == collection, products.c.item == item, products.c.href.is_(None))
-            .where(func.coalesce(products.c.original, "").not_in([Original.REMOVING, Original.DELETED]))
+            .where(products.c.collection == collection, products.c.item == item, _left())
             .order_by(products.c.pk)
         )
         with self._connections.reading() as connection:
@@ -544,6 +554,10 @@ def _after_preferred(database: Database, only: Search | None, prefer: int | None
 def _failing(kind: str) -> Any:
     """Note `why` a product failed, and let it wait for `seconds` or set it aside; made once, as above."""
     database, failures = dialects.DATABASES[kind], products.c.failures + 1
+    times = case(
+        *((products.c.failures == number, literal(2**number, Integer)) for number in range(DOUBLINGS)),
+        else_=literal(2**DOUBLINGS, Integer),
+    )
     return (
         update(products)
         .where(products.c.pk == bindparam("lease"), products.c.fence == bindparam("mine"))
@@ -554,7 +568,7 @@ def _failing(kind: str) -> Any:
                 else_=literal(State.WAITING.value),
             ),
             failures=failures,
-            not_before=database.now(bindparam("seconds", type_=Float)),
+            not_before=database.now(bindparam("seconds", type_=Float) * times),
             finished=database.now(),
             cause=bindparam("why"),
             error=bindparam("said"),
@@ -576,6 +590,16 @@ def finish(connection: Connection, lease: Lease, *, collection: str, item: str, 
     )  # fmt: skip
     if connection.execute(change).rowcount != 1:
         raise _lost(lease)
+
+
+def _left() -> ColumnElement[bool]:
+    """Whether a product has not been deleted."""
+    return func.coalesce(products.c.original, "").not_in([Original.REMOVING, Original.DELETED])
+
+
+def _made(collection: str, item: str) -> Sequence[ColumnElement[bool]]:
+    """Whether an item was made of a product that has not been deleted."""
+    return products.c.collection == collection, products.c.item == item, products.c.state == State.DONE, _left()
 
 
 def _held(lease: Lease) -> Any:

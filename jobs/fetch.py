@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,15 @@ _SAFE = re.compile(r"(.*?\.SAFE)/.*", re.IGNORECASE)
 
 
 def listed(place: str) -> Iterator[str]:
-    """The products under s3://BUCKET/PREFIX: zips, and what lies below a name that ends with .SAFE.
+    """The products at s3://BUCKET/PREFIX, or below it: zips, and what lies below a name that ends with .SAFE.
 
     Raises StorageError.
     """
     storage, bucket, prefix = opened(place)
     last = ""
     for key in storage.keys(prefix):
+        if prefix and key != prefix and not key.startswith(f"{prefix}/"):
+            continue  # of another folder, whose name begins as this one's
         safe = _SAFE.fullmatch(key)
         product = safe[1] if safe else key
         if product != last and (safe or key.lower().endswith(".zip")):
@@ -53,6 +56,14 @@ def fetch(place: str, folder: Path) -> Path:
 def keys(storage: Storage, key: str) -> list[str]:
     """The objects of a product: a zip's own, or those of a folder; none where nothing lies there."""
     return [key] if _is_file(storage, key) else list(storage.keys(f"{key}/"))
+
+
+def is_there(place: str) -> bool:
+    """Whether anything lies where a product was found."""
+    if not place.startswith(SCHEME):
+        return os.path.lexists(place)
+    storage, _, key = opened(place)
+    return _is_file(storage, key) or any(True for _ in storage.keys(f"{key}/"))
 
 
 def gone(place: str) -> MissingProduct:

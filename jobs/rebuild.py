@@ -39,9 +39,9 @@ class Rebuilt:
 def rebuild(storage: Storage, catalog: Catalog) -> Iterator[Rebuilt]:
     """Enter all items that lie in the storage and that the catalog has not, with their squares, and yield each.
 
-    An item's JSON is stored once all of its files are durable and checked. Of several, which a crash may leave, the
-    newest is taken. A collection is private as its record says; one without a record is private, since it may have
-    been. Files are looked for, not read: that is what `verify` does.
+    An item's JSON is stored once all of its files are durable and checked. Of several, which a crash may leave, one
+    with bands comes before one without, and then the newest. A collection is private as its record says; one without
+    a record is private, since it may have been. Files are looked for, not read: that is what `verify` does.
     """
 
     @cache
@@ -66,11 +66,11 @@ def _enter(storage: Storage, catalog: Catalog, kind: Record, collection: str, it
         jsons = [place for key in keys if (place := layout.of_key(key)) and place.is_json]
         if not jsons or catalog.find(OPERATOR, collection, item):
             return False
-        newest = max(jsons, key=lambda place: storage.modified(place.key))
-        content = _whole(storage, newest)
+        right = _right(storage, jsons)
+        content = _whole(storage, right)
         document = documents.parsed(content)
         if (document.get("collection"), document["id"]) != (collection, item):
-            raise Corrupted(f"{newest.key}: is the JSON of {document.get('collection')}/{document['id']}")
+            raise Corrupted(f"{right.key}: is the JSON of {document.get('collection')}/{document['id']}")
         missing = layout.named(collection, item, content).keys() - set(keys)
         if missing:
             raise Corrupted(f"{', '.join(sorted(missing))}: not there; convert the product again")
@@ -78,6 +78,13 @@ def _enter(storage: Storage, catalog: Catalog, kind: Record, collection: str, it
         _enter_collection(catalog, collection, kind)
         catalog.publish(content, collection=kind.content, counted=counted, counted_by=recipe, hold=hands.hold)
     return True
+
+
+def _right(storage: Storage, jsons: list[Place]) -> Place:
+    """The JSON of an item that was visible last: registering takes no bands away, else the newest."""
+    if len(jsons) == 1:
+        return jsons[0]
+    return max(jsons, key=lambda one: (documents.CONVERTED in storage.read(one.key), storage.modified(one.key)))
 
 
 def _enter_collection(catalog: Catalog, collection: str, kind: Record) -> None:

@@ -91,6 +91,10 @@ def _visible(read: Sequence[Metadata], storage: Storage, catalog: Catalog) -> It
         for collection in sorted({one.collection for one in read}):
             record.keep(storage, catalog, collection, kinds[collection])
         seen = catalog.register(entries, hold=hands.hold)
+        for one, written in zip(read, seen, strict=True):
+            if not written:  # the item has its bands: this JSON is none of it
+                hands.check()
+                storage.delete(layout.of_json(one.collection, one.item, one.content).key)
     for one, written in zip(read, seen, strict=True):
         yield Registered(place=one.source.place, collection=one.collection, item=one.item, converted=not written)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -14,7 +15,7 @@ from catalog.store import Catalog
 from jobs import layout
 from jobs.hold import held
 from jobs.layout import Place
-from kartotek.errors import BadRequest, Busy
+from kartotek.errors import BadRequest, Busy, NotStored
 from kartotek.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,10 @@ def sweep(storage: Storage, catalog: Catalog, *, dry: bool = False, force: bool 
     Raises BadRequest where the storage holds more items that the catalog does not know than items that it knows, as it
     would beside the wrong database, unless `force` says that they are to go.
     """
-    for collection, item, keys in _unnamed(storage, catalog, force=force):
+    for collection, item in _unnamed(storage, catalog, force=force):
         if dry:
-            yield Swept(collection=collection, item=item, keys=keys, bytes=sum(map(storage.size, keys)))
+            found = _sized(storage, catalog, collection, item)
+            yield Swept(collection=collection, item=item, keys=tuple(found), bytes=sum(found.values()))
             continue
         try:
             yield _swept(storage, catalog, collection, item)
@@ -58,14 +60,14 @@ def sweep(storage: Storage, catalog: Catalog, *, dry: bool = False, force: bool 
         storage.tidy(UNFINISHED)
 
 
-def _unnamed(storage: Storage, catalog: Catalog, *, force: bool) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(collection, item, its keys that nothing names), once all has been looked at: it may be the wrong database."""
+def _unnamed(storage: Storage, catalog: Catalog, *, force: bool) -> list[tuple[str, str]]:
+    """(collection, item) of files that nothing names, once all has been looked at: it may be the wrong database."""
     found, known, unknown = [], 0, 0
     for collection, item, places, content in _beside(storage, catalog):
         known += content is not None
         unknown += content is None and any(place.is_json for place in places)
-        if keys := _without_a_name(collection, item, places, content):
-            found.append((collection, item, keys))
+        if _without_a_name(collection, item, places, content):
+            found.append((collection, item))
     if unknown > known and not force:
         raise BadRequest(
             f"{catalog.place} knows {known} of the {known + unknown} items whose files lie in the storage; is it the "
@@ -76,17 +78,22 @@ def _unnamed(storage: Storage, catalog: Catalog, *, force: bool) -> list[tuple[s
 
 def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Swept:
     """Remove an item's unnamed files, looked for anew now that nobody publishes it. Raises Busy and LostLease."""
-    removed, total = [], 0
     with held(catalog.holds, (collection, item), patience=0) as hands:
-        content = catalog.find(OPERATOR, collection, item)
-        places = [place for key in storage.keys(f"{collection}/{item}/") if (place := layout.of_key(key))]
-        for key in _without_a_name(collection, item, places, content):
-            size = storage.size(key)
+        found = _sized(storage, catalog, collection, item)
+        for key in found:
             hands.check()
             storage.delete(key)
-            removed.append(key)
-            total += size
-    return Swept(collection=collection, item=item, keys=tuple(removed), bytes=total)
+    return Swept(collection=collection, item=item, keys=tuple(found), bytes=sum(found.values()))
+
+
+def _sized(storage: Storage, catalog: Catalog, collection: str, item: str) -> dict[str, int]:
+    """Key → bytes, of an item's files that nothing names just now."""
+    places = [place for key in storage.keys(f"{collection}/{item}/") if (place := layout.of_key(key))]
+    found = {}
+    for key in _without_a_name(collection, item, places, catalog.find(OPERATOR, collection, item)):
+        with suppress(NotStored):  # another has just removed it
+            found[key] = storage.size(key)
+    return found
 
 
 def _without_a_name(collection: str, item: str, places: list[Place], content: bytes | None) -> tuple[str, ...]:

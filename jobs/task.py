@@ -174,7 +174,7 @@ def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, pati
         try:
             state = ledger.fail(
                 lease, cause=type(error).__name__, error=str(error), log="\n".join(lines),
-                most=1 if isinstance(error, HOPELESS) else setup.attempts, wait=setup.wait * 2 ** (lease.attempt - 1),
+                most=1 if isinstance(error, HOPELESS) else setup.attempts, wait=setup.wait,
             )  # fmt: skip
         except LostLease as lost:
             return outcome(None, lost)

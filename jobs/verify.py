@@ -10,7 +10,7 @@ from itertools import islice
 from catalog.access import OPERATOR
 from catalog.search import Search
 from catalog.store import Catalog
-from jobs import layout
+from jobs import fetch, layout
 from jobs.hold import held
 from jobs.layout import Place
 from kartotek.errors import NotStored
@@ -45,15 +45,22 @@ def verify(storage: Storage, catalog: Catalog, search: Search, *, workers: int) 
 
 
 def repair(storage: Storage, catalog: Catalog, found: Verified) -> bool:
-    """Make way for an item's damaged files to be made again; whether the ledger knows the product that they come from.
+    """Make way for an item's damaged files to be made again; whether all is well now, or will be by that.
 
     The objects are removed, since none is ever written over, and the product waits to be converted once more. Nothing
-    changes where the ledger does not know it.
+    changes where it is not there any more, or the ledger does not know it. The files are looked at once more before.
     """
-    with held(catalog.holds, (found.collection, found.item)):
+    with held(catalog.holds, (found.collection, found.item)) as hands:
+        content = catalog.find(OPERATOR, found.collection, found.item)
+        damaged = {} if content is None else checked(storage, catalog, found.collection, found.item, content).damaged
+        if not damaged:
+            return True
+        if not any(fetch.is_there(place) for place in catalog.ledger.sources(found.collection, found.item)):
+            return False
         if not catalog.ledger.again(found.collection, found.item):
             return False
-        for key in found.damaged:
+        for key in damaged:
+            hands.check()
             storage.delete(key)
     return True
 

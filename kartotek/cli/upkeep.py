@@ -24,7 +24,7 @@ from kartotek.storage import open_storage
 Examples:
   kartotek verify                                   all that is published
   kartotek verify --collections sentinel-2-l2a --datetime 2024-01-01/..
-  kartotek verify --repair && kartotek run          make what is damaged anew"""
+  kartotek verify --repair || kartotek run          make what is damaged anew"""
 )
 @options.which_items
 @click.option("--workers", type=click.IntRange(1, 64), help="Items at a time  [default: as many as there are cores]")
@@ -75,11 +75,13 @@ def _tell_damaged(found: verifying.Verified, repaired: bool, *, as_json: bool, r
     for key, wrong in found.damaged.items():
         click.echo(f"{key}: {wrong}")
     if repaired:
-        click.echo(f"{found.collection}/{found.item}: waits to be converted again; `kartotek run` does it")
+        click.echo(
+            f"{found.collection}/{found.item}: waits to be converted again by `kartotek run`, or is whole by now"
+        )
     elif repair:
         click.echo(
-            f"{found.collection}/{found.item}: not in the ledger; remove the damaged objects and convert its product "
-            "again by `kartotek convert`"
+            f"{found.collection}/{found.item}: its product is not in the ledger, or not there any more; fetch it, "
+            "remove the damaged objects, and convert it by `kartotek convert`"
         )
 
 

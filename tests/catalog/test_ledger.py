@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from catalog.access import PUBLIC
 from catalog.ledger import Lease, Order, Source, State, Work
+from catalog.models import products
 from catalog.search import Search
 from kartotek.errors import CatalogError, LostLease
 from kartotek.squares import Square
@@ -169,6 +171,25 @@ def test_it_waits_before_it_is_tried_again(ledger):
     ledger.add(places("b"))
     fail(ledger, claim(ledger), wait=-1)
     assert claim(ledger).place == "/archive/b.zip"
+
+
+def test_the_pause_grows_with_failures_and_not_with_what_was_interrupted(catalog, ledger):
+    ledger.add(places("a"))
+    for _ in range(12):
+        claim(ledger)
+        ledger.release(["me"])
+    for failures in (1, 2, 3):
+        fail(ledger, claim(ledger), wait=60, most=100)
+        with catalog._connections.reading() as connection:
+            pause = connection.scalar(select(products.c.not_before)) - datetime.now(UTC)
+        assert abs(pause.total_seconds() - 60 * 2 ** (failures - 1)) < 30
+        with catalog._connections.writing() as connection:
+            connection.execute(update(products).values(not_before=None, failures=failures))
+    with catalog._connections.writing() as connection:
+        connection.execute(update(products).values(failures=5_000))
+    fail(ledger, claim(ledger), wait=60, most=10_000)
+    with catalog._connections.reading() as connection:
+        assert connection.scalar(select(products.c.not_before)) - datetime.now(UTC) < timedelta(days=1)
 
 
 def test_what_is_set_aside_can_be_tried_again_by_its_cause_or_its_place(ledger):

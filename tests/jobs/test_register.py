@@ -24,8 +24,10 @@ from converters.sensors.sentinel2 import L1C, L2A
 from jobs import bulk, register
 from jobs import run as jobs_run
 from jobs.reading import Unread
+from jobs.rebuild import rebuild
 from jobs.register import Registered
 from jobs.sources import find
+from jobs.sweep import sweep
 from jobs.task import Setup
 from jobs.threads import Threads
 from jobs.worker import Limits
@@ -240,6 +242,38 @@ def test_an_item_that_convert_made_stays_and_its_product_is_skipped(archive, con
     assert catalog.ledger.failures() == []
     assert {one.error for one in catalog.ledger.failures(causes=["Converted"])} == {"its item is converted already"}
     assert catalog.ledger.retry(causes=["Converted"]) == 2
+
+
+def test_what_is_rebuilt_has_its_bands_though_it_was_registered_after_it_was_converted(
+    archive, catalog, storage, tmp_path, make_database
+):
+    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), storage, catalog))
+    before, keys = seen(catalog), set(storage.keys())
+    registered(catalog, storage, archive)
+    assert set(storage.keys()) == keys, "what it would have been registered as is not left there"
+    # As one that dies in between leaves it.
+    elsewhere = Catalog(make_database("sqlite", migrated=True))
+    registered(elsewhere, FolderStorage(tmp_path / "elsewhere"), archive)
+    shutil.copytree(tmp_path / "elsewhere", storage.root, dirs_exist_ok=True)
+    elsewhere.close()
+    assert len(set(storage.keys()) - keys) == 2
+    again = Catalog(make_database("sqlite", migrated=True))
+    assert all(found.entered for found in rebuild(storage, again)) and seen(again) == before
+    list(sweep(storage, again))
+    assert set(storage.keys()) == keys
+    again.close()
+
+
+def test_a_product_is_found_though_another_link_is_told_once_its_item_is_converted(archive, catalog, storage):
+    registered(catalog, storage, archive)
+    catalog.ledger.choose(Search())
+    list(bulk.run(catalog.ledger, Threads(catalog, storage, Setup(), 2)))
+    before = seen(catalog)
+    registered(catalog, storage, archive, root="https://files.example.se/archive")
+    assert seen(catalog) == before
+    for name, item in before.items():
+        assert item["assets"]["product"]["href"].startswith(PRODUCTS)
+        assert len(catalog.ledger.places(item["collection"], name)) == 1
 
 
 def test_convert_keeps_the_link_of_a_registered_item(archive, catalog, storage):

@@ -1,6 +1,8 @@
 """Products in archives: what is taken for one, and what is not."""
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,21 @@ def test_a_name_that_looks_like_a_pattern_is_a_name_where_it_is_there(archive):
     assert found(archive, "archive/a[1].zip") == ["a[1].zip"]
 
 
+def test_a_folder_that_nobody_may_read_and_a_name_that_is_no_text_are_passed_over(archive, monkeypatch, caplog):
+    (archive / "lost+found").mkdir()
+    Path(os.fsdecode(os.fsencode(archive) + b"/\xc4lv.zip")).touch()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert len(found(archive, "archive")) == 6
+    assert "lost+found: passed over: Permission denied" in caplog.text and "is not in UTF-8" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["archive/none", "archive/*.none", "archive/empty", "archive/.hidden/none"])
 def test_where_there_is_none_it_says_so(archive, name):
     with pytest.raises(UnknownProduct, match=r"no (such file or folder|product there)") as told:
@@ -98,6 +115,13 @@ def test_products_in_a_bucket_are_found_and_come_whole(archived, tmp_path):
     assert [source.place for source in find([f"{bucket}/2023/08", wanted[1]])] == wanted
     for place, path in zip(wanted, (folder, zipped), strict=True):
         assert fingerprint(fetch(place, tmp_path)) == fingerprint(path)
+
+
+def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(archived, small_products):
+    bucket, [_, zipped] = archived
+    open_storage(bucket).create(f"2023-kept/{zipped.name}", zipped)
+    for named in (f"{bucket}/2023", f"{bucket}/2023/"):
+        assert len(list(find([named]))) == 2 and not any("kept" in source.place for source in find([named]))
 
 
 def test_a_bucket_without_products_says_so(bucket, tmp_path):

@@ -171,6 +171,32 @@ def test_what_is_damaged_is_made_again(small_products, catalog, tmp_path):
     assert catalog.item(OPERATOR, collection, item) == content
 
 
+def test_nothing_is_removed_that_can_not_be_made_again_or_is_whole_by_now(small_products, catalog, tmp_path):
+    from jobs import bulk
+    from jobs.task import Setup
+    from jobs.threads import Threads
+
+    storage, product = FolderStorage(tmp_path / "store"), next(small_products.glob("*T34WET*.zip"))
+    shutil.copy(product, tmp_path)
+    catalog.ledger.add(find([str(tmp_path / product.name)]))
+    list(bulk.run(catalog.ledger, Threads(catalog, storage, Setup(), 1)))
+    collection, item, content = first(catalog)
+    key = next(key for key, place in layout.named(collection, item, content).items() if place.name == "B02")
+    whole = storage.read(key)
+    (storage.root / key).write_bytes(b"rotten")
+    [found] = verify(storage, catalog, ALL, workers=1)
+    (storage.root / key).write_bytes(whole)
+    assert repair(storage, catalog, found) and storage.read(key) == whole
+    assert catalog.ledger.counts()[State.DONE] == 1
+    (storage.root / key).write_bytes(b"rotten")
+    (tmp_path / product.name).rename(tmp_path / "elsewhere.zip")
+    assert not repair(storage, catalog, found) and storage.read(key) == b"rotten"
+    (tmp_path / "elsewhere.zip").rename(tmp_path / product.name)
+    with catalog._connections.writing() as connection:
+        connection.exec_driver_sql("UPDATE products SET original = 'deleted'")
+    assert not repair(storage, catalog, found) and storage.read(key) == b"rotten"
+
+
 def test_nothing_is_repaired_that_the_ledger_does_not_know(filled, storage):
     collection, item, content = first(filled)
     key = next(key for key in layout.named(collection, item, content) if "/B02." in key)
@@ -191,6 +217,21 @@ def test_a_sweep_removes_what_nothing_names_and_that_alone(filled, storage):
     assert {key for one in swept for key in one.keys} == left and sum(one.bytes for one in swept) == 18
     assert set(storage.keys()) == before | {"notes.txt", f"{collection}/{item}/notes.txt"}
     assert list(sweep(storage, filled)) == []
+
+
+class Vanishing(FolderStorage):
+    """A storage from which another sweep removes a file once it is listed."""
+
+    def size(self, key):
+        self.delete(key)
+        return super().size(key)
+
+
+def test_what_another_has_removed_meanwhile_is_not_told(filled, storage):
+    collection, item, _ = first(filled)
+    left_over(storage, collection, item)
+    [dry] = sweep(Vanishing(storage.root), filled, dry=True)
+    assert (dry.keys, dry.bytes) == ((), 0)
 
 
 def test_a_sweep_beside_the_wrong_database_is_refused(filled, storage, new_database):
