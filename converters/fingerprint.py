@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.safe import MAX_UNPACKED, Folder, open_product
-from kartotek.errors import UnsupportedProduct
+from kartotek import memory
+from kartotek.errors import BrokenProduct, UnsupportedProduct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ def fingerprint(path: Path) -> Fingerprint:
     """Read all bytes of the product at a path, which are then in the system's cache for whoever decodes them.
 
     A folder's list has a line a file, as sha256sum writes it, in the order of their names. Raises what `open_product`
-    does, and UnsupportedProduct for more bytes than any product has.
+    does, UnsupportedProduct for more bytes than any product has, and BrokenProduct for a file that can't be read.
     """
     files = open_product(path)
     paths = [files.path]
@@ -34,8 +35,13 @@ def fingerprint(path: Path) -> Fingerprint:
         raise UnsupportedProduct(f"{files.path.name}: {size >> 30} GiB; no product has over {MAX_UNPACKED >> 30}")
     sums = []
     for one in paths:
-        with one.open("rb") as file:
-            sums.append(hashlib.file_digest(file, "sha256").hexdigest())
+        try:
+            with one.open("rb") as file:
+                sums.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            if memory.ran_out(error):
+                raise
+            raise BrokenProduct(f"{one.name}: can't be read: {error.strerror or error}") from error
     if not isinstance(files, Folder):
         return Fingerprint(checksum=sums[0], bytes=size)
     listing = "".join(f"{found}  {name}\n" for found, name in zip(sums, files.names, strict=True))

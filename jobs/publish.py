@@ -22,11 +22,11 @@ from converters import cog, items
 from converters.convert import Converted, files
 from jobs import layout, original, record
 from jobs.coverage import ground
-from jobs.hold import held
+from jobs.hold import Held, held
 from jobs.layout import Place, of_json
 from jobs.original import Fate
 from jobs.sources import granule
-from kartotek.errors import BadFile, CatalogError, StorageError
+from kartotek.errors import BadFile, CatalogError, LostLease, StorageError
 from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage
@@ -75,7 +75,7 @@ def publish(
     watch, hands = Stopwatch(), ExitStack()
     with hands:
         with watch.stage("publish"):
-            hold = hands.enter_context(held(catalog.holds, (collection, item.id))).hold
+            hold = hands.enter_context(held(catalog.holds, (collection, item.id)))
             earlier = catalog.find(OPERATOR, collection, item.id)
         total = _store_files(converted, item, storage, watch)
         with watch.stage("publish"):
@@ -86,6 +86,7 @@ def publish(
             beside = of_json(collection, item.id, content)
             if earlier is not None and earlier != content:
                 # One that died before it came so far may have left it. `rebuild` takes the newest for the right one.
+                hold.check()
                 storage.delete(beside.key)
             path = converted.folder / "item.json"
             path.write_bytes(content)
@@ -98,10 +99,10 @@ def publish(
                 collection=kind,
                 counted=converted.squares,
                 done=None if lease is None else (lease, work),
-                hold=hold,
+                hold=hold.hold,
             )
         if earlier is not None and earlier != content:
-            _forget(storage, of_json(collection, item.id, earlier))
+            _forget(storage, of_json(collection, item.id, earlier), hold)
         with watch.stage("publish"):
             hands.close()
     if lease is not None:
@@ -134,11 +135,12 @@ def _store_files(converted: Converted, item: pystac.Item, storage: Storage, watc
     return total
 
 
-def _forget(storage: Storage, place: Place) -> None:
+def _forget(storage: Storage, place: Place, hold: Held) -> None:
     """Remove the JSON of an item as it was before; where that fails, a sweep does it."""
     try:
+        hold.check()
         storage.delete(place.key)
-    except StorageError as error:
+    except (StorageError, LostLease) as error:
         log.warning("%s: left for `kartotek sweep`: %s", place.key, error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from converters.sensors import recognised
 from jobs import fetch
 from jobs.fetch import SCHEME
 from kartotek.errors import UnknownProduct
+
+log = logging.getLogger(__name__)
 
 _SENSED = re.compile(r"_(\d{8}T\d{6})(?=[_.]|$)")
 _GRANULE = re.compile(r"(S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N\d{4}_R\d{3})_T(\d\d)[C-X][A-Z]{2}_\d{8}T\d{6}(?=[._]|$)")
@@ -35,7 +38,7 @@ def find(named: Iterable[str], *, root: str | None = None) -> Iterator[Source]:
         none = True
         for place in fetch.listed(name) if name.startswith(SCHEME) else _here(name):
             none = False
-            if place not in seen:
+            if place not in seen and _is_text(place):
                 seen.add(place)
                 yield _source(place, None if root is None else f"{root.rstrip('/')}/{_below(place, name)}")
         if none:
@@ -114,13 +117,27 @@ def _products(path: Path) -> Iterator[Path]:
         yield path
 
 
+def _is_text(place: str) -> bool:
+    """Whether a product's place is text, as databases want it; of one that isn't the log tells."""
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        log.warning("%r: passed over: its name is not in UTF-8; give it another", place)
+        return False
+    return True
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     """The products at and below a folder, by name; links to folders are not followed."""
     if folder.suffix.upper() == ".SAFE":
         yield folder
         return
-    with os.scandir(folder) as entries:
-        inside = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:  # such as lost+found of a disk
+        log.warning("%s: passed over: %s", folder, error.strerror or error)
+        return
     if any(_METADATA.fullmatch(entry.name) for entry in inside):
         yield folder
         return

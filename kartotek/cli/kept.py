@@ -15,7 +15,7 @@ from kartotek.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_profile = click.option(
+profile = click.option(
     "--profile",
     type=click.Choice([profile.value for profile in Profile]),
     help="How blocks are packed: compact takes fewer bytes and more time  [default: KARTOTEK_PROFILE, or standard]",
@@ -29,7 +29,7 @@ _bands = click.option(
 
 def what_is_kept(command: Command) -> Command:
     """`--profile`, which goes into the settings, and `--bands`; `recipe` makes a recipe of both."""
-    return _profile(_bands(command))
+    return profile(_bands(command))
 
 
 def recipe(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 import orjson
 
-from catalog.ledger import Failure, State
+from catalog.ledger import MOST, Failure, State
 from catalog.pace import Pace
 from catalog.store import Catalog
 from jobs.fetch import SCHEME
@@ -34,7 +34,7 @@ Examples:
 @options.database
 def status(as_json: bool, database: str | None) -> None:
     """Tell how the products of the ledger stand: how many, how fast, how long yet, and what holds them up."""
-    with options.opened(options.load(database=database)) as catalog:
+    with options.existing(options.load(database=database)) as catalog:
         counts, pace = catalog.ledger.counts(), catalog.ledger.pace()
     left = counts[State.WAITING] + counts[State.RUNNING]
     hours = left / pace.per_hour if pace.per_hour else None
@@ -78,8 +78,10 @@ Examples:
 @options.database
 def failures(cause: tuple[str, ...], as_json: bool, database: str | None) -> None:
     """List products that could not be converted, by cause, with what was said and the end of the log."""
-    with options.opened(options.load(database=database)) as catalog:
+    with options.existing(options.load(database=database)) as catalog:
         found = catalog.ledger.failures(causes=cause)
+    if len(found) == MOST:
+        click.echo(f"Warning: the newest {MOST} alone; --cause tells of some of them", err=True)
     if as_json:
         for one in found:
             click.echo(orjson.dumps(asdict(one)).decode())
@@ -108,7 +110,7 @@ Examples:
 @options.database
 def retry(product: tuple[str, ...], cause: tuple[str, ...], database: str | None) -> None:
     """Let products that are set aside wait again, as if they had never been tried."""
-    with options.opened(options.load(database=database)) as catalog:
+    with options.existing(options.load(database=database)) as catalog:
         _found(catalog, product)
         count = catalog.ledger.retry(causes=cause, places=[_place(name) for name in product])
     click.echo(f"{count} products wait again")
@@ -124,7 +126,7 @@ Examples:
 @options.database
 def quarantine(product: tuple[str, ...], reason: str, database: str | None) -> None:
     """Set products aside that are not to be converted; who has one in hand loses it."""
-    with options.opened(options.load(database=database)) as catalog:
+    with options.existing(options.load(database=database)) as catalog:
         _found(catalog, product)
         count = catalog.ledger.quarantine([_place(name) for name in product], reason)
     click.echo(f"{count} products set aside")

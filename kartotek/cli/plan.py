@@ -8,11 +8,10 @@ from typing import Any
 import click
 import orjson
 
-from converters.convert import Recipe
 from jobs import plan as planning
 from jobs import sources
 from jobs.plan import Estimate, Part, Plan
-from kartotek.cli import options
+from kartotek.cli import kept, options
 
 _GRANULE = re.compile(r"\d{2}[C-HJ-NP-X][A-Z]{2}")
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -41,6 +40,8 @@ Examples:
 @options.bbox
 @options.period
 @click.option("--bands", metavar="NAME,...", help="Bytes of these bands' files alone, such as B02,SCL.")
+@kept.profile
+@click.option("--allow-partial", is_flag=True, help="Learn from runs with this option.")
 @click.option("--workers", type=click.IntRange(1), help="Products at a time  [default: as many as there were]")
 @options.json_option("Print one JSON object.")
 @options.database
@@ -51,6 +52,8 @@ def plan(
     bbox: str | None,
     period: str | None,
     bands: str | None,
+    profile: str | None,
+    allow_partial: bool,
     workers: int | None,
     as_json: bool,
     database: str | None,
@@ -64,13 +67,15 @@ def plan(
     if source and (collections or bbox or period):
         raise click.UsageError("--collections, --bbox and --datetime choose among what is registered: give no SOURCE")
     only = options.asked(collections=collections, bbox=bbox, period=period) if collections or bbox or period else None
-    with options.existing(options.load(database=database)) as catalog:
+    settings = options.load(database=database, profile=profile)
+    recipe = kept.recipe(settings, None, allow_partial=allow_partial, threads=1)
+    with options.existing(settings) as catalog:
         ledger = catalog.ledger
         products = planning.among(ledger, sources.find(source)) if source else ledger.left(only)
         if granules is not None:
             products = [one for one in products if planning.granule(one) in granules]
         found = planning.plan(
-            catalog, products, recipe=Recipe().text, bands=bands.split(",") if bands else None, workers=workers
+            catalog, products, recipe=recipe.text, bands=bands.split(",") if bands else None, workers=workers
         )
     click.echo(orjson.dumps(_told(found)).decode() if as_json else _text(found, bands))
 

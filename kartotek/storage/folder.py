@@ -119,6 +119,8 @@ def _files(folder: Path, above: str) -> Iterator[str]:
             inside = sorted((f"{entry.name}/" if entry.is_dir() else entry.name, entry.path) for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise StorageError(f"{folder}: can't be listed: {error.strerror}") from error
     for name, path in inside:
         if name.endswith("/"):
             yield from _files(Path(path), above + name)

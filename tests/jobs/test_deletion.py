@@ -266,6 +266,21 @@ def test_what_lacks_bands_is_not_deleted(archive, catalog, storage):
     assert "has not all of its bands" in outcome.published.notes[-1] and path.exists()
 
 
+def test_a_zip_in_a_bucket_that_was_replaced_stays_though_it_was_to_be_removed(archive, catalog, storage, bucket):
+    remote, [zipped] = open_storage(bucket), archive.glob("*.zip")
+    remote.create(f"in/{zipped.name}", zipped)
+    catalog.ledger.add(find([f"{bucket}/in"]))
+    assert [outcome.state for outcome in run(catalog, storage, fate=Fate.KEEP)] == [State.DONE]
+    with catalog._connections.writing() as connection:  # as one leaves it who may not delete there
+        connection.exec_driver_sql("UPDATE products SET original = 'removing'")
+    remote.delete(f"in/{zipped.name}")
+    zipped.write_bytes(zipped.read_bytes() + b"another delivery")
+    remote.create(f"in/{zipped.name}", zipped)
+    [told] = deletion.finish(catalog, storage)
+    assert "is not what was converted" in told and original(catalog) == ["kept"]
+    assert list(remote.keys("")) == [f"in/{zipped.name}"]
+
+
 def test_products_in_a_bucket_are_deleted_there(archive, catalog, storage, bucket):
     remote = open_storage(bucket)
     for path in archive.rglob("*"):

@@ -13,6 +13,7 @@ from catalog.pace import Taken
 from catalog.store import Catalog
 from converters import samples
 from converters.convert import Recipe
+from converters.profiles import Profile
 from jobs import bulk
 from jobs.plan import among, plan, side_by_side
 from jobs.sources import find
@@ -155,6 +156,13 @@ def test_where_nothing_is_done_it_says_what_to_do(catalog, kartotek, make_item, 
     assert wanted in kartotek()
     done(catalog, make_item, make_collection, tmp_path, NAMES[:1], written=9, recipe="crs=native")
     assert wanted in kartotek(), "what another recipe gave says nothing"
+
+
+def test_it_learns_from_what_was_done_as_it_will_be(catalog, kartotek, make_item, make_collection, tmp_path):
+    recipe = Recipe(profile=Profile.COMPACT, allow_partial=True).text
+    done(catalog, make_item, make_collection, tmp_path, NAMES[:2], written=1_500, recipe=recipe)
+    assert "nothing is done yet" in kartotek() and "nothing is done yet" in kartotek("--profile", "compact")
+    assert kartotek("--profile", "compact", "--allow-partial")["products"] == 0
 
 
 def test_how_far_off_it_may_be_goes_with_how_much_the_done_ones_differ(

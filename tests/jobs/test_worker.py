@@ -1,6 +1,7 @@
 """A product's death is its own: sensors that eat memory, sleep, crash, among products that are whole."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import multiprocessing
@@ -17,6 +18,7 @@ import pytest
 from catalog.store import Catalog
 from converters import sensors
 from converters.convert import Recipe, convert
+from converters.fingerprint import fingerprint
 from jobs import worker
 from jobs.publish import Published
 from jobs.run import Failed, run
@@ -190,6 +192,17 @@ def test_memory_that_runs_out_is_not_taken_for_a_broken_band(good, tmp_path):
             told.append(mb)
             assert f"needs more than {mb} MB" in str(error)
     assert whole.notes == () and told
+
+
+def test_a_file_that_can_not_be_read_is_the_product_s_own_fault(good, monkeypatch):
+    """And not that of the disk where files are made, which would stop the run."""
+
+    def fail(file, _):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    with pytest.raises(BrokenProduct, match=r": can't be read: Input/output error$"):
+        fingerprint(good)
 
 
 def test_a_full_disk_is_no_lack_of_memory(troublesome, tmp_path):

@@ -77,7 +77,7 @@ def test_a_collection_is_hidden_and_shown(kartotek):
     catalog.close()
 
 
-@pytest.mark.parametrize("command", ["verify", "sweep"])
+@pytest.mark.parametrize("command", ["verify", "sweep", "status", "failures", "retry"])
 def test_who_only_looks_makes_no_database(kartotek, command, tmp_path):
     found = kartotek(command, database=f"sqlite:///{tmp_path / 'mistyped.db'}")
     assert found.exit_code == 1 and "no such database" in str(found.exception)
