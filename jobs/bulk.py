@@ -14,7 +14,7 @@ from typing import Protocol
 
 from catalog.ledger import Ledger, State
 from catalog.search import Search
-from jobs import owner, task
+from jobs import owner, scratch
 from jobs.patience import Patience
 from jobs.task import LEASE, Outcome
 from kartotek.errors import CatalogError, ClusterError, LostTask, MissingProduct, StorageError
@@ -83,7 +83,7 @@ class _Run:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Start, yield, and clear up."""
-        task.clear()
+        scratch.clear()
         pending: set[Future[Outcome | None]] = set()
         try:
             while True:

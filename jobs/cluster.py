@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from catalog.store import Catalog
-from jobs import task
+from jobs import scratch, task
 from jobs.patience import Patience
 from jobs.surroundings import Surroundings
 from jobs.task import Outcome, Setup
@@ -170,7 +170,7 @@ def take(job: Job) -> Outcome | None:
     if different := job.surroundings.differences() or _different(storage, job):
         raise ClusterError(f"{host}: {different}")
     _undo_nanny()
-    task.clear()
+    scratch.clear()
     try:
         with closing(Catalog(job.database)) as catalog:
             return task.take(catalog, storage, job.setup, Patience(job.setup.patience))

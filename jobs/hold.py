@@ -59,7 +59,7 @@ def held(holds: Holds, *items: tuple[str, str], patience: float = PATIENCE) -> I
 
 def _taken(holds: Holds, items: Sequence[tuple[str, str]], patience: float) -> Held:
     late = time.monotonic() + patience
-    for left in [left for left in _left if not set(items).isdisjoint(left.items)]:
+    for left in [left for left in list(_left) if not set(items).isdisjoint(left.items)]:
         holds.release(left)
         _left.discard(left)
     while True:

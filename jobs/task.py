@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import psutil
 
 from catalog.ledger import Lease, Order, State
 from catalog.pace import STAGES
@@ -189,19 +186,6 @@ def _worked(catalog: Catalog, storage: Storage, lease: Lease, setup: Setup, pati
         raise
 
 
-def clear() -> None:
-    """Remove the temporary folders of processes of this machine that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob("kartotek-*"):
-        number = folder.name.removeprefix(_prefix("")[:-1]).partition("-")[0]
-        if number.isdecimal() and folder.name.startswith(_prefix(number)) and not psutil.pid_exists(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _prefix(process: object) -> str:
-    """What the names of a process's temporary folders begin with."""
-    return f"kartotek-{owner.machine()}-{process}-"
-
-
 def _converted(
     lease: Lease,
     lines: deque[str],
@@ -210,7 +194,7 @@ def _converted(
     setup: Setup,
     patience: Patience | None,
 ) -> Published:
-    with scratch(Path(lease.place).name, prefix=_prefix(os.getpid())) as folder:
+    with scratch(Path(lease.place).name) as folder:
         made = _made(lease.place, folder, lines, setup)
         publishing = partial(publish, made, storage, catalog, lease=lease, recipe=setup.recipe.text, fate=setup.fate)
         return patience(publishing) if patience else publishing()

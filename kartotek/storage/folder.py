@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from kartotek.errors import NotStored, StorageError
 from kartotek.storage.keys import checked, is_key
 
 _CHUNK = 1 << 20
+_PART = re.compile(r"\..{1,80}\.[0-9a-f]{32}\.part")
+"""Name of a file that is being written."""
 
 
 class FolderStorage:
@@ -79,7 +82,7 @@ class FolderStorage:
         late, count = time.time() - age.total_seconds(), 0
         for path in self.root.rglob(".*.part"):
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < late:
+                if _PART.fullmatch(path.name) and path.stat().st_mtime < late:
                     path.unlink()
                     count += 1
         return count

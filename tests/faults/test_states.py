@@ -1,4 +1,4 @@
-"""R1, R10, R11: publishing, crashing, deleting and sweeping in any order, and a sweep in the middle of publishing.
+"""R1, R10, R11: publishing, registering, crashing, deleting and sweeping in any order, one in the middle of another.
 
 Hypothesis looks for an order after which something visible is not whole, a file in use is gone, or one that nothing
 names outlives a sweep.
@@ -15,11 +15,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from catalog import documents
 from catalog.access import OPERATOR
+from catalog.ledger import Source
 from catalog.search import Search
 from catalog.store import Catalog
-from jobs import layout
+from converters import items
+from jobs import layout, register
 from jobs.publish import publish
+from jobs.reading import Metadata
 from jobs.rebuild import rebuild
 from jobs.sweep import sweep
 from jobs.verify import verify
@@ -148,6 +152,33 @@ def machine(converted, empty):
             with contextlib.suppress(Died):
                 list(sweep(self.storage, self.catalog, force=True))
             self.storage.left = 0
+
+        @rule(name=st.sampled_from(NAMES), step=st.integers(1, 4))
+        def registers(self, name, step):
+            """Its bands are never lost by it, though it dies on the way."""
+            before = self._content(name)
+
+            def die():
+                raise Died
+
+            self.storage.left, self.storage.then = step, die
+            with contextlib.suppress(Died):
+                list(register._visible([self._registered(name)], self.storage, self.catalog))
+            self.storage.left = 0
+            content = self._content(name)
+            if before is not None and documents.CONVERTED in before:
+                assert content == before
+            elif content is not None:
+                self.expected[name] = content
+
+        def _registered(self, name):
+            item = converted.item.clone()
+            item.id, item.assets = name, {}
+            del item.properties["kartotek:recipe"]
+            return Metadata(
+                source=Source(place=f"/archive/{name}.zip"), item=name, collection=converted.collection.id,
+                ground=None, content=documents.stored(items.document(item)),
+            )  # fmt: skip
 
         @rule(name=st.sampled_from(NAMES))
         def deletes(self, name):

@@ -19,7 +19,7 @@ from catalog.pace import STAGES
 from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
-from jobs import bulk, owner, task
+from jobs import bulk, owner, scratch, task
 from jobs import run as jobs_run
 from jobs.sources import find
 from jobs.task import Setup
@@ -225,7 +225,7 @@ def test_temporary_folders_of_the_killed_are_removed_and_no_others(tmp_path, mon
     names += [f"kartotek-elsewhere-{dead.pid}-abc", f"kartotek-{here}-x", f"kartotek-{here}-{dead.pid}", "other"]
     for name in names:
         (tmp_path / name / "inside").mkdir(parents=True)
-    task.clear()
+    scratch.clear()
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
 
 

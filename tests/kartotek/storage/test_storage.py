@@ -117,12 +117,14 @@ def test_files_that_are_no_longer_written_are_tidied_away(tmp_path, source):
     """By kill -9 in the middle, which leaves them under a temporary name."""
     storage = FolderStorage(tmp_path / "store")
     storage.create("a/b.tif", source)
-    old, new = tmp_path / "store/a/.b.tif.0123.part", tmp_path / "store/a/.b.tif.4567.part"
-    for path in (old, new):
+    old, new = (tmp_path / f"store/a/.b.tif.{digit * 32}.part" for digit in "01")
+    others = tmp_path / "store/a/.somebody.else.part"
+    for path in (old, new, others):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 90_000,) * 2)
+    for path in (old, others):
+        os.utime(path, (time.time() - 90_000,) * 2)
     assert storage.tidy(timedelta(days=1)) == 1
-    assert sorted(path.name for path in (tmp_path / "store/a").iterdir()) == [new.name, "b.tif"]
+    assert sorted(path.name for path in (tmp_path / "store/a").iterdir()) == [new.name, others.name, "b.tif"]
 
 
 def test_digest_is_the_sha_256_and_the_size_of_what_is_stored(storage, tmp_path):
