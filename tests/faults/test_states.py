@@ -170,6 +170,7 @@ def machine(converted, empty):
                 assert content == before
             elif content is not None:
                 self.expected[name] = content
+            self.is_rebuilt()
 
         def _registered(self, name):
             item = converted.item.clone()
@@ -184,6 +185,18 @@ def machine(converted, empty):
         def deletes(self, name):
             if self.expected.pop(name, None) is not None:
                 self.catalog.delete_item(converted.collection.id, name)
+
+        @rule()
+        def is_rebuilt(self):
+            """With all that crashes have left there: no item without its bands, and none that is not whole."""
+            shutil.copy(empty, self.folder / "again.db")
+            catalog = Catalog(f"sqlite:///{self.folder}/again.db")
+            assert all(found.entered for found in rebuild(self.storage, catalog))
+            found = {key.id: content for key, content in catalog.walk(OPERATOR, Search())}
+            for name, content in self.expected.items():
+                assert documents.CONVERTED not in content or documents.CONVERTED in found[name]
+            assert not any(one.damaged for one in verify(self.storage, catalog, Search(), workers=1))
+            catalog.close()
 
         @rule()
         def sweeps(self):
