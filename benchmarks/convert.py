@@ -140,13 +140,14 @@ def cost(command: list[str], out: Path) -> Cost:
     ours = {*gdal._OPTIONS, "GDAL_SKIP"}
     clean = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHONPATH": str(ROOT)}
     before, peak, over = resource.getrusage(resource.RUSAGE_CHILDREN), [0], threading.Event()
+    seen: dict[psutil.Process, float] = {}
     with subprocess.Popen(
         command, cwd=ROOT, env=clean, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
 
         def watch() -> None:
             while not over.wait(0.1):
-                peak[0] = max(peak[0], private(process.pid))
+                peak[0] = max(peak[0], private(process.pid, seen))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -157,16 +158,18 @@ def cost(command: list[str], out: Path) -> Cost:
         raise subprocess.CalledProcessError(process.returncode, command[0], stderr=said)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(spent, peak[0], out.stat().st_size if out.exists() else 0)
+    # Nobody waits for the processes that convert, whose time the system adds to nothing: they are looked at meanwhile.
+    return Cost(max(spent, sum(seen.values())), peak[0], out.stat().st_size if out.exists() else 0)
 
 
-def private(number: int) -> int:
-    """Bytes that a process and those that it has started have for themselves."""
+def private(number: int, seen: dict[psutil.Process, float]) -> int:
+    """Bytes that a process and those that it has started have for themselves; `seen` is what each has worked by now."""
     total = 0
     try:
         root = psutil.Process(number)
         for process in [root, *root.children(recursive=True)]:
             total += process.memory_full_info().uss
+            seen[process] = sum(process.cpu_times()[:2])
     except psutil.Error:
         pass
     return total

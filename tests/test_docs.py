@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")])
-LONG = {"add-a-sensor", "bulk", "cluster", "convert"}
+LONG = {"add-a-sensor", "bulk", "cluster", "convert", "register", "upkeep"}
 """Pages that convert product after product: among the full counts."""
 FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -12,3 +12,9 @@ export VIRTUAL_ENV="$venv"
 "$venv/bin/uv" pip install -q --require-hashes --compile-bytecode -r "$requirements"
 # Built with what has just been installed, so that nothing is unpinned.
 "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e .
+# Loops over pixels, once for all processes that are going to want them at once.
+"$venv/bin/python" -c "
+from importlib.util import find_spec
+if find_spec('numba'):
+    import kartotek.kernels
+"

@@ -73,7 +73,7 @@ def crash(folder, scenario, *more):
     return {name: int(count) for name, count in (word.split("=") for word in done.stdout.split())}
 
 
-@pytest.mark.parametrize("scenario", ["new", "replace"])
+@pytest.mark.parametrize("scenario", ["new", pytest.param("replace", marks=pytest.mark.full)])
 def test_a_crash_at_any_step_leaves_nothing_or_a_whole_item_and_the_next_try_succeeds(tries, scenario):
     """R1, R2, R3."""
     found = crash(tries, scenario)
