@@ -25,7 +25,7 @@ from jobs.coverage import ground
 from jobs.hold import Held, held
 from jobs.layout import Place, of_json
 from jobs.original import Fate
-from jobs.sources import granule
+from jobs.sources import pass_and_zone
 from kartotek.errors import BadFile, CatalogError, LostLease, StorageError
 from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
@@ -149,7 +149,7 @@ def _work(
 ) -> Work:
     """What the ledger is told."""
     source, whole = converted.source, "kartotek:missing" not in converted.item.properties
-    take, zone = granule(converted.item.id)
+    take, zone = pass_and_zone(converted.item.id)
     return Work(
         timings={**converted.timings, **timings, **({"claim": lease.seconds} if lease else {})},
         bytes_read=source.bytes if source else 0,

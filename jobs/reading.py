@@ -30,7 +30,7 @@ from converters.safe import Zip, open_product
 from jobs import original, remote, worker
 from jobs.coverage import ground
 from jobs.fetch import SCHEME, gone
-from jobs.sources import granule
+from jobs.sources import pass_and_zone
 from jobs.worker import Limits
 from kartotek.errors import BrokenProduct, StorageError
 from kartotek.product import Files
@@ -171,7 +171,7 @@ def _metadata(source: Source) -> Metadata:
     kind, outline = product.collection.id, stated(product)
     asset = original.asset(source.place, source.href, kind, product.id, zipped=size is not None, size=size)
     item = items.registered(product, outline, asset)
-    take, zone = granule(product.id)  # a file's name may be anyone's
+    take, zone = pass_and_zone(product.id)  # a file's name may be anyone's
     return Metadata(
         source=replace(source, take=take, zone=zone), item=product.id, collection=kind, ground=ground(outline),
         content=documents.stored(items.document(item)),

@@ -58,10 +58,10 @@ def sensed(name: str) -> datetime | None:
         return None
 
 
-def granule(name: str) -> tuple[str | None, int | None]:
+def pass_and_zone(name: str) -> tuple[str | None, int | None]:
     """(datatake as one level and baseline has it, UTM zone) of a product, as its name tells.
 
-    >>> granule("S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400.SAFE")
+    >>> pass_and_zone("S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400.SAFE")
     ('S2B_MSIL2A_20220715T101559_N0400_R065', 33)
     """
     found = _GRANULE.match(name)
@@ -70,7 +70,7 @@ def granule(name: str) -> tuple[str | None, int | None]:
 
 def _source(place: str, href: str | None) -> Source:
     name = place.rpartition("/")[2]
-    take, zone = granule(name)
+    take, zone = pass_and_zone(name)
     return Source(place=place, sensed=sensed(name), take=take, zone=zone, href=href)
 
 

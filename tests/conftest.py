@@ -65,16 +65,16 @@ class Published:
 ON_SQLITE = {
     ROOT / "tests" / name
     for name in (
-        "api/test_addresses.py", "api/test_clients.py", "api/test_products.py", "api/test_requests.py",
-        "api/test_viewer.py",
+        "api/test_addresses.py", "api/test_clients.py", "api/test_conformance.py", "api/test_hostile_requests.py",
+        "api/test_private.py", "api/test_products.py", "api/test_requests.py", "api/test_viewer.py",
         "jobs/test_bulk.py", "jobs/test_deletion.py", "jobs/test_lines.py", "jobs/test_plan.py",
-        "jobs/test_register.py", "jobs/test_run.py", "jobs/test_sources.py", "jobs/test_upkeep.py",
+        "jobs/test_register.py", "jobs/test_convert.py", "jobs/test_sources.py", "jobs/test_upkeep.py",
         "jobs/test_zones.py", "kartotek/test_cli.py", "kartotek/test_cli_bulk.py", "kartotek/test_cli_upkeep.py",
     )
 }  # fmt: skip
 """Files whose tests are run on SQLite and in a folder each time, and on PostGIS and in a bucket among the full counts:
-what these do differently is tested in tests/catalog, tests/kartotek/storage and by what is searched, served and private
-in tests/api, on both. So is what happens at once, here."""
+what these do differently, as who sees what, is tested in tests/catalog, tests/kartotek/storage and by what is searched
+and served in tests/api, on both. So is what happens at once, here."""
 
 
 def pytest_collection_modifyitems(items):

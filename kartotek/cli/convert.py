@@ -12,8 +12,8 @@ import orjson
 from rich.progress import BarColumn, TaskID, TextColumn
 
 from converters.convert import Progress as Report
+from jobs.convert import Failed, convert_all
 from jobs.publish import Published
-from jobs.run import Failed, run
 from jobs.worker import Limits
 from kartotek import grids
 from kartotek.cli import bars, kept, options
@@ -67,7 +67,7 @@ def convert(
     recipe = kept.recipe(settings, bands, crs=_code(crs), allow_partial=allow_partial, threads=threads)
     failures = 0
     with options.opened(settings) as catalog, _Bars(len(products), quiet=as_json) as shown:
-        outcomes = run(
+        outcomes = convert_all(
             products, recipe, open_storage(settings.storage), catalog,
             limits=Limits.of(settings), visual=visual, progress=shown.product,
         )  # fmt: skip

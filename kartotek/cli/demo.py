@@ -45,7 +45,7 @@ def prepare(folder: Path, settings: Settings) -> None:
     from catalog.access import OPERATOR
     from converters import samples
     from converters.convert import Recipe
-    from jobs.run import Failed, run
+    from jobs.convert import Failed, convert_all
     from jobs.worker import Limits
 
     done = folder / "samples.done"
@@ -57,7 +57,7 @@ def prepare(folder: Path, settings: Settings) -> None:
         for path in samples.make(folder / "products"):
             click.echo(f"made       {path.name}")
             paths.append(path)
-        for outcome in run(paths, recipe, open_storage(settings.storage), catalog, limits=Limits.of(settings)):
+        for outcome in convert_all(paths, recipe, open_storage(settings.storage), catalog, limits=Limits.of(settings)):
             if isinstance(outcome, Failed):
                 raise outcome.error
             click.echo(f"converted  {outcome.item}")

@@ -171,7 +171,7 @@ def test_a_scene_of_a_few_pixels_has_a_footprint(side):
 
 
 @pytest.mark.parametrize("slope", [0.05, 0.5, 3])
-@pytest.mark.parametrize("resolution", [20, 60])
+@pytest.mark.parametrize("resolution", [pytest.param(20, marks=pytest.mark.full), 60])
 def test_the_stairs_of_a_slanting_edge_are_smoothed(slope, resolution):
     count = 60_000 // resolution
     y, x = np.mgrid[0:count, 0:count]

@@ -20,7 +20,7 @@ from catalog.store import Catalog
 from converters import samples
 from converters.convert import Recipe
 from jobs import layout
-from jobs import run as jobs_run
+from jobs.convert import convert_all
 from jobs.sweep import sweep
 from jobs.verify import verify
 from kartotek.storage import FolderStorage
@@ -48,7 +48,7 @@ def undisturbed(archive, tmp_path_factory, make_database):
     """What they become where nothing goes wrong."""
     catalog = Catalog(make_database("sqlite", migrated=True))
     storage = FolderStorage(tmp_path_factory.mktemp("undisturbed"))
-    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), storage, catalog))
+    list(convert_all(sorted(archive.iterdir()), Recipe(), storage, catalog))
     found = published(catalog)
     assert len(found) == len(list(archive.iterdir()))
     return found

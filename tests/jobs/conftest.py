@@ -9,7 +9,7 @@ from catalog.access import PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
-from jobs.run import run
+from jobs.convert import convert_all
 from kartotek.storage import FolderStorage
 
 
@@ -36,7 +36,7 @@ def undisturbed(archive, undisturbed_store, make_database):
     """What the archive becomes where nothing goes wrong: id → JSON."""
     catalog = Catalog(make_database("sqlite"))
     catalog.migrate()
-    list(run(sorted(archive.iterdir()), Recipe(), undisturbed_store, catalog))
+    list(convert_all(sorted(archive.iterdir()), Recipe(), undisturbed_store, catalog))
     found = catalog.search(PUBLIC, Search(limit=100)).items
     catalog.close()
     return {orjson.loads(content)["id"]: content for content in found}

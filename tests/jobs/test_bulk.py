@@ -20,7 +20,7 @@ from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
 from jobs import bulk, owner, scratch, task
-from jobs import run as jobs_run
+from jobs.convert import convert_all
 from jobs.sources import find
 from jobs.task import Setup
 from jobs.threads import Threads
@@ -47,7 +47,7 @@ def undisturbed(archive, tmp_path_factory, make_database):
         Catalog(make_database("sqlite", migrated=True)),
         FolderStorage(tmp_path_factory.mktemp("undisturbed")),
     )
-    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), storage, catalog))
+    list(convert_all(sorted(archive.iterdir()), Recipe(), storage, catalog))
     return published(catalog)
 
 

@@ -26,7 +26,7 @@ from converters import samples
 from converters.convert import Recipe
 from jobs import cluster, owner
 from jobs.cluster import Cluster
-from jobs.run import run
+from jobs.convert import convert_all
 from jobs.task import Setup
 from kartotek.errors import ClusterError
 from kartotek.settings import Settings
@@ -302,7 +302,7 @@ def test_whatever_is_killed_each_of_24_products_is_published_once(many, own_clus
     """R2: workers, schedulers and runs killed at any moment, PostGIS restarted; begun again whenever a run ends."""
     plain, plain_store = Catalog(f"sqlite:///{tmp_path / 'plain.db'}"), FolderStorage(tmp_path / "plain")
     plain.migrate()
-    assert len(list(run(sorted(many.iterdir()), Recipe(), plain_store, plain))) == 24
+    assert len(list(convert_all(sorted(many.iterdir()), Recipe(), plain_store, plain))) == 24
     expected = {orjson.loads(one)["id"]: one for one in plain.search(PUBLIC, Search(limit=100)).items}
     catalog = Catalog(own_cluster.database("killed"))
     catalog.migrate()

@@ -22,7 +22,7 @@ from converters import items, samples
 from converters.convert import Recipe
 from converters.sensors.sentinel2 import L1C, L2A
 from jobs import bulk, register
-from jobs import run as jobs_run
+from jobs.convert import convert_all
 from jobs.reading import Unread
 from jobs.rebuild import rebuild
 from jobs.register import Registered
@@ -78,7 +78,7 @@ def converted(archive, tmp_path_factory, make_database):
     """What they become: id → item."""
     made = Catalog(make_database("sqlite"))
     made.migrate()
-    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), FolderStorage(tmp_path_factory.mktemp("store")), made))
+    list(convert_all(sorted(archive.iterdir()), Recipe(), FolderStorage(tmp_path_factory.mktemp("store")), made))
     return seen(made)
 
 
@@ -247,7 +247,7 @@ def test_an_item_that_convert_made_stays_and_its_product_is_skipped(archive, con
 def test_what_is_rebuilt_has_its_bands_though_it_was_registered_after_it_was_converted(
     archive, catalog, storage, tmp_path, make_database
 ):
-    list(jobs_run.run(sorted(archive.iterdir()), Recipe(), storage, catalog))
+    list(convert_all(sorted(archive.iterdir()), Recipe(), storage, catalog))
     before, keys = seen(catalog), set(storage.keys())
     registered(catalog, storage, archive)
     assert set(storage.keys()) == keys, "what it would have been registered as is not left there"
@@ -279,7 +279,7 @@ def test_a_product_is_found_though_another_link_is_told_once_its_item_is_convert
 def test_convert_keeps_the_link_of_a_registered_item(archive, catalog, storage):
     [path] = archive.glob("*.zip")
     registered(catalog, storage, path, root="https://x.se")
-    list(jobs_run.run([path], Recipe(), storage, catalog))
+    list(convert_all([path], Recipe(), storage, catalog))
     [item] = seen(catalog).values()
     assert len(item["assets"]) > 10 and item["assets"]["product"]["href"] == f"https://x.se/{path.name}"
 

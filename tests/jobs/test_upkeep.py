@@ -16,7 +16,7 @@ from catalog.search import Search
 from catalog.store import Catalog
 from converters.convert import Recipe
 from jobs import hold, layout, record
-from jobs import run as jobs_run
+from jobs.convert import convert_all
 from jobs.hold import held
 from jobs.rebuild import rebuild
 from jobs.sources import find
@@ -36,7 +36,7 @@ def made(small_products, once, make_database):
         catalog = Catalog(f"sqlite:///{folder / 'catalog.db'}")
         catalog.migrate()
         paths = [next(small_products.glob(name)) for name in ("*MSIL1C*", "*T34WET*")]
-        list(jobs_run.run(paths, Recipe(), FolderStorage(folder / "store"), catalog))
+        list(convert_all(paths, Recipe(), FolderStorage(folder / "store"), catalog))
         catalog.close()
 
     return once("upkeep", fill)

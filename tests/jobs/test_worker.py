@@ -20,8 +20,8 @@ from converters import sensors
 from converters.convert import Recipe, convert
 from converters.fingerprint import fingerprint
 from jobs import worker
+from jobs.convert import Failed, convert_all
 from jobs.publish import Published
-from jobs.run import Failed, run
 from jobs.worker import Limits
 from kartotek.errors import BrokenProduct, HostileProduct, TooCostly
 from kartotek.gdal import DRIVERS
@@ -161,7 +161,7 @@ def test_a_product_that_kills_its_process_is_its_own_death_and_the_run_goes_on(
             if path.name in ("do-sleep", "do-spin", "do-chatter")
             else Limits(mb=1024, seconds=60)
         )
-        outcomes += run([path], Recipe(), FolderStorage(tmp_path / "store"), catalog, limits=limits)
+        outcomes += convert_all([path], Recipe(), FolderStorage(tmp_path / "store"), catalog, limits=limits)
     for path, outcome, (kind, words) in zip(bad, outcomes, DEATHS.values(), strict=True):
         assert isinstance(outcome, Failed) and outcome.path == path
         assert type(outcome.error) is kind, outcome.error
@@ -172,7 +172,7 @@ def test_a_product_that_kills_its_process_is_its_own_death_and_the_run_goes_on(
             and "\n" not in text
         )
     mixed = [bad[-1], good, bad[-3]]
-    outcomes = list(run(mixed, Recipe(), FolderStorage(tmp_path / "store"), catalog))
+    outcomes = list(convert_all(mixed, Recipe(), FolderStorage(tmp_path / "store"), catalog))
     assert [type(outcome) for outcome in outcomes] == [Failed, Published, Failed]
     catalog.close()
     assert list((tmp_path / "scratch").glob("kartotek-*")) == []

@@ -13,7 +13,7 @@ from catalog.search import Search
 from converters import samples
 from converters.convert import Recipe
 from jobs import bulk, register
-from jobs.sources import find, granule
+from jobs.sources import find, pass_and_zone
 from jobs.task import Setup
 from jobs.threads import Threads
 from jobs.worker import Limits
@@ -160,4 +160,4 @@ def test_what_is_not_asked_for_is_not_waited_for(catalog):
      ("S1A_IW_GRDH_1SDV_20240601T053012_20240601T053037_054123_0694F2_1A2B.zip", (None, None))],
 )  # fmt: skip
 def test_take_and_zone_are_in_the_name(name, wanted):
-    assert granule(name) == wanted
+    assert pass_and_zone(name) == wanted

@@ -24,7 +24,7 @@ class Failed:
     error: ProductError | BadFile | Corrupted
 
 
-def run(
+def convert_all(
     paths: Iterable[Path],
     recipe: Recipe,
     storage: Storage,

@@ -9,8 +9,8 @@ import pytest
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
 from converters.convert import Recipe
+from jobs.convert import Failed, convert_all
 from jobs.publish import Published
-from jobs.run import Failed, run
 from jobs.worker import warm_up
 from kartotek.errors import (
     BrokenProduct,
@@ -109,7 +109,7 @@ def test_broken_products_are_set_aside_by_name_and_the_others_published(broken, 
     paths = [path for path, *_ in broken.values()]
     paths[3:3] = good[:1]
     paths.append(good[1])
-    outcomes = list(run(paths, Recipe(threads=2), storage, catalog))
+    outcomes = list(convert_all(paths, Recipe(threads=2), storage, catalog))
     assert len(outcomes) == len(paths)
     for path, outcome in zip(paths, outcomes, strict=True):
         if path in good:
@@ -133,7 +133,7 @@ def test_broken_products_are_set_aside_by_name_and_the_others_published(broken, 
 def test_what_is_there_of_a_broken_product_is_published_where_it_is_asked_for(broken, catalog, tmp_path):
     """And the item says what is missing."""
     path = broken["a band of 0 bytes"][0]
-    [outcome] = run([path], Recipe(allow_partial=True), FolderStorage(tmp_path / "store"), catalog)
+    [outcome] = convert_all([path], Recipe(allow_partial=True), FolderStorage(tmp_path / "store"), catalog)
     assert isinstance(outcome, Published), outcome
     [note] = outcome.notes
     assert "B04" in note and "0 bytes" in note
@@ -144,12 +144,12 @@ def test_what_is_there_of_a_broken_product_is_published_where_it_is_asked_for(br
 
 def test_a_damaged_file_in_the_storage_ends_the_product_that_it_belongs_to(good, catalog, tmp_path):
     storage = FolderStorage(tmp_path / "store")
-    [before] = run(good[:1], Recipe(), storage, catalog)
+    [before] = convert_all(good[:1], Recipe(), storage, catalog)
     key = next(key for key in storage.keys() if "/B02." in key)  # noqa: SIM118
     with (storage.root / key).open("r+b") as file:
         file.seek(5_000)
         file.write(b"!")
-    outcomes = list(run(good, Recipe(), storage, catalog))
+    outcomes = list(convert_all(good, Recipe(), storage, catalog))
     assert [type(outcome) for outcome in outcomes] == [Failed, Published]
     assert key in str(outcomes[0].error) and before.item in kept(catalog)
 
@@ -165,7 +165,7 @@ def test_an_error_of_the_storage_stops_the_run(broken, good, catalog, tmp_path):
     """Since it would meet every product; what came before was told."""
     told = []
     with pytest.raises(StorageError, match="can't write"):
-        for outcome in run([broken["no metadata"][0], good[1], good[0]], Recipe(), Broken(tmp_path), catalog):
+        for outcome in convert_all([broken["no metadata"][0], good[1], good[0]], Recipe(), Broken(tmp_path), catalog):
             told.append(outcome)
     assert [type(outcome) for outcome in told] == [Failed]
     assert kept(catalog) == set()
@@ -174,11 +174,11 @@ def test_an_error_of_the_storage_stops_the_run(broken, good, catalog, tmp_path):
 def test_an_error_of_the_system_while_files_are_made_is_told_with_the_folder(good, catalog, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     with pytest.raises(StorageError, match=r"no such folder.*TMPDIR"):
-        list(run(good[:1], Recipe(), FolderStorage(tmp_path / "store"), catalog))
+        list(convert_all(good[:1], Recipe(), FolderStorage(tmp_path / "store"), catalog))
 
 
 def test_a_run_of_nothing_yields_nothing(catalog, tmp_path):
-    assert list(run([], Recipe(), FolderStorage(tmp_path), catalog)) == []
+    assert list(convert_all([], Recipe(), FolderStorage(tmp_path), catalog)) == []
 
 
 def test_products_are_taken_up_one_by_one(broken, catalog, tmp_path):
@@ -190,7 +190,7 @@ def test_products_are_taken_up_one_by_one(broken, catalog, tmp_path):
             taken.append(path)
             yield path
 
-    outcomes = run(paths(), Recipe(), FolderStorage(tmp_path), catalog)
+    outcomes = convert_all(paths(), Recipe(), FolderStorage(tmp_path), catalog)
     next(outcomes)
     assert len(taken) == 1
     outcomes.close()
@@ -209,7 +209,7 @@ def test_products_that_are_whole_but_not_for_us_are_set_aside_too(products, cata
         path = tmp_path / next(products.glob("*_T33VUC_*.SAFE")).name
         shutil.copytree(next(products.glob("*_T33VUC_*.SAFE")), path)
         (path / "MTD_MSIL2A.xml").rename(path / "S2A_OPER_MTD_SAFL1C_PDMC_20151201T000000_R065.xml")
-    [outcome] = run([path], Recipe(), FolderStorage(tmp_path / "store"), catalog)
+    [outcome] = convert_all([path], Recipe(), FolderStorage(tmp_path / "store"), catalog)
     assert isinstance(outcome, Failed) and type(outcome.error) is kind, outcome
     assert path.name in str(outcome.error)
     assert ("--crs native" if kind is OutsideGrid else "older format") in str(outcome.error)
