@@ -127,10 +127,13 @@ PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command took."""
+    """What a command took: CPU seconds, and bytes."""
 
     seconds: float
     memory: int
+    """At most, of all its processes together."""
+    largest: int
+    """Of that one of them that took most."""
     written: int
 
 
@@ -139,15 +142,16 @@ def cost(command: list[str], out: Path) -> Cost:
     # What we set for GDAL in our own processes, when converters is imported, is no peer's.
     ours = {*gdal._OPTIONS, "GDAL_SKIP"}
     clean = {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHONPATH": str(ROOT)}
-    before, peak, over = resource.getrusage(resource.RUSAGE_CHILDREN), [0], threading.Event()
-    seen: dict[psutil.Process, float] = {}
+    before, over = resource.getrusage(resource.RUSAGE_CHILDREN), threading.Event()
+    peaks: list[int] = [0]
+    seen: dict[psutil.Process, tuple[float, int]] = {}
     with subprocess.Popen(
         command, cwd=ROOT, env=clean, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
 
         def watch() -> None:
             while not over.wait(0.1):
-                peak[0] = max(peak[0], private(process.pid, seen))
+                peaks.append(private(process.pid, seen))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -159,17 +163,23 @@ def cost(command: list[str], out: Path) -> Cost:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # Nobody waits for the processes that convert, whose time the system adds to nothing: they are looked at meanwhile.
-    return Cost(max(spent, sum(seen.values())), peak[0], out.stat().st_size if out.exists() else 0)
+    looked_at = sum(worked for worked, _ in seen.values())
+    largest = max((taken for _, taken in seen.values()), default=0)
+    return Cost(max(spent, looked_at), max(peaks), largest, out.stat().st_size if out.exists() else 0)
 
 
-def private(number: int, seen: dict[psutil.Process, float]) -> int:
-    """Bytes that a process and those that it has started have for themselves; `seen` is what each has worked by now."""
+def private(number: int, seen: dict[psutil.Process, tuple[float, int]]) -> int:
+    """Bytes that a process and those that it has started have for themselves.
+
+    `seen` is what each has worked by now, and the most that it has had.
+    """
     total = 0
     try:
         root = psutil.Process(number)
         for process in [root, *root.children(recursive=True)]:
-            total += process.memory_full_info().uss
-            seen[process] = sum(process.cpu_times()[:2])
+            taken = process.memory_full_info().uss
+            total += taken
+            seen[process] = sum(process.cpu_times()[:2]), max(taken, seen.get(process, (0, 0))[1])
     except psutil.Error:
         pass
     return total
