@@ -89,7 +89,7 @@ def fill(catalog, make_item, make_collection, count):
         ])  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(60_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [200, pytest.param(60_000, marks=pytest.mark.full)])
 def test_tables_go_down_and_up_while_they_are_read(new_database, serving, make_item, make_collection, tmp_path, count):
     """R13."""
     catalog = Catalog(new_database())

@@ -65,20 +65,27 @@ def _copied(whole, folder, *names):
     return dataclasses.replace(whole, item=item, folder=folder)
 
 
-def crash(folder, scenario, *more):
+def crash(folder, scenario, *, every=1, pairs=0):
     """What this file says when it is run as a script, below."""
-    command = [sys.executable, __file__, str(folder), scenario, *more]
+    command = [sys.executable, __file__, str(folder), scenario, str(every), str(pairs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return {name: int(count) for name, count in (word.split("=") for word in done.stdout.split())}
 
 
-@pytest.mark.parametrize("scenario", ["new", pytest.param("replace", marks=pytest.mark.full)])
-def test_a_crash_at_any_step_leaves_nothing_or_a_whole_item_and_the_next_try_succeeds(tries, scenario):
+@pytest.mark.parametrize(
+    ("scenario", "every"),
+    [
+        ("new", 3),
+        pytest.param("new", 1, marks=pytest.mark.full),
+        pytest.param("replace", 1, marks=pytest.mark.full),
+    ],
+)
+def test_a_crash_at_any_step_leaves_nothing_or_a_whole_item_and_the_next_try_succeeds(tries, scenario, every):
     """R1, R2, R3."""
-    found = crash(tries, scenario)
-    assert found["steps"] > 60 and found["before"] + found["after"] == found["steps"]
-    assert 0 < found["after"] < 40, "few steps come after the commit"
+    found = crash(tries, scenario, every=every)
+    assert found["steps"] > 60 and found["before"] + found["after"] == -(-found["steps"] // every)
+    assert 0 < found["after"] * every < 40, "few steps come after the commit"
 
 
 def test_a_crash_at_any_step_of_a_sweep_leaves_every_item_whole_and_the_next_sweep_ends_it(tries):
@@ -89,7 +96,7 @@ def test_a_crash_at_any_step_of_a_sweep_leaves_every_item_whole_and_the_next_swe
 
 @pytest.mark.full
 def test_two_crashes_at_any_two_steps_leave_nothing_or_a_whole_item(tries):
-    assert crash(tries, "new", "400")["steps"] > 60
+    assert crash(tries, "new", pairs=400)["steps"] > 60
 
 
 # What follows runs in a process of its own, which forks a child for each crash.
@@ -217,8 +224,8 @@ def checked(function, *given):
     return said
 
 
-def main(folder, scenario, pairs=0):
-    """Die at each step, or at two; look; try again; look."""
+def main(folder, scenario, every, pairs):
+    """Die at each step, or at every so many of them, or at two; look; try again; look."""
     first, later = pickle.loads((folder / "converted.pickle").read_bytes())
     number = itertools.count()
     what, given = (clear, ()) if scenario == "sweep" else (work, (later if scenario == "replace" else first,))
@@ -253,7 +260,7 @@ def main(folder, scenario, pairs=0):
     assert (before == after) is (scenario == "sweep")
     chance, outcomes = random.Random(1), []
     plans = [[chance.randint(1, steps) for _ in range(2)] for _ in range(pairs)] or [
-        [last] for last in range(1, steps + 1)
+        [last] for last in range(1, steps + 1, every)
     ]
     for plan in plans:
         here = fresh()
