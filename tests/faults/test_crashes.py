@@ -1,9 +1,11 @@
 """Crashes at every step of publishing and of sweeping. Run as a script, this file dies at each step in turn.
 
-A step is a call of the storage, a file opened, renamed, made or removed in our folders, a statement, a begin or a
-commit of the database. What stands after it is what a reader, `verify`, `sweep` and `rebuild` make of it.
+A step is a call of the storage, a line of it that writes a file, a file opened, renamed, made or removed in our
+folders, a statement, a begin or a commit of the database. What stands after it is what a reader, `verify`, `sweep` and
+`rebuild` make of it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -109,7 +111,8 @@ class Doomed(FolderStorage):
 
     def create(self, key, source):
         self.step()
-        super().create(key, source)
+        with each_line(FolderStorage.create, self.step):
+            super().create(key, source)
         self.step()
 
     def read(self, key, start=0, length=None):
@@ -120,6 +123,22 @@ class Doomed(FolderStorage):
         self.step()
         super().delete(key)
         self.step()
+
+
+@contextlib.contextmanager
+def each_line(function, step):
+    """Step before each line of a function, as whoever dies has written of a file what it had come to."""
+
+    def within(_frame, event, _given):
+        if event == "line":
+            step()
+        return within
+
+    sys.settrace(lambda frame, _event, _given: within if frame.f_code is function.__code__ else None)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
 
 
 def opened(folder):
