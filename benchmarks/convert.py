@@ -95,7 +95,7 @@ ODC_GEO = """
 import sys, rioxarray, odc.geo.xr
 found = rioxarray.open_rasterio(sys.argv[1], masked=False).squeeze("band", drop=True)
 found.attrs["nodata"] = 0
-warped = found.odc.reproject("EPSG:3006", resolution=10, resampling=sys.argv[3])
+warped = found.odc.reproject("EPSG:3006", resolution=int(sys.argv[4]), resampling=sys.argv[3])
 warped.odc.write_cog(sys.argv[2], overwrite=True)
 """
 EXPERT = """
@@ -114,7 +114,7 @@ with rasterio.Env(GDAL_NUM_THREADS=2), rasterio.open(text) as file:
     )
 """
 GDALWARP = (
-    "-t_srs EPSG:3006 -srcnodata 0 -dstnodata 0 -tr 10 10 -tap -multi -wo NUM_THREADS=ALL_CPUS -wm 256 "
+    "-t_srs EPSG:3006 -srcnodata 0 -dstnodata 0 -tap -multi -wo NUM_THREADS=ALL_CPUS -wm 256 "
     "--config GDAL_NUM_THREADS ALL_CPUS -of COG -co COMPRESS=DEFLATE -co PREDICTOR=YES -co BLOCKSIZE=512 "
     "-co NUM_THREADS=ALL_CPUS -co OVERVIEW_RESAMPLING=AVERAGE -co OVERVIEWS=IGNORE_EXISTING -overwrite -q"
 )
@@ -203,16 +203,18 @@ def pipelines(product: Path, layer: Layer, out: Path, folder: Path, only: list[s
     # In zone 33 pixels fall on pixels, and what is nearest is also exact.
     way = "nearest" if layer.grid.crs == "EPSG:32633" else "bilinear"
     place = [way, *(str(number) for number in (grid.left, grid.top, grid.resolution, grid.columns, grid.rows))]
-    here, band, made = sys.executable, str(layer.href), str(out)
+    here, band, made, pixel = sys.executable, str(layer.href), str(out), f"{grid.resolution:g}"
     found: dict[str, Callable[[], list[str] | None]] = {
         "decode": lambda: [here, "-c", DECODE, band],
         "ours": lambda: [here, "-c", OURS, str(product.resolve()), layer.name, made],
         "gdalwarp": lambda: (
-            [tool, *GDALWARP.split(), "-r", way, band, made] if (tool := shutil.which("gdalwarp")) else None
+            [tool, *GDALWARP.split(), "-tr", pixel, pixel, "-r", way, band, made]
+            if (tool := shutil.which("gdalwarp"))
+            else None
         ),
         "eo-datasets": lambda: [here, "-c", EO_DATASETS, band, made, *place],
         "rio-cogeo": lambda: in_environment("rio-cogeo", RIO_COGEO, band, made, *place),
-        "odc-geo": lambda: in_environment("odc-geo", ODC_GEO, band, made, way),
+        "odc-geo": lambda: in_environment("odc-geo", ODC_GEO, band, made, way, pixel),
     }
     if layer.grid.crs == "EPSG:32633":
         found["expert"] = lambda: [here, "-c", EXPERT, band, made]
