@@ -10,6 +10,9 @@ WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --custom-compile-command "make lock" --upgrade
 
+# Where it is set, each of the hundreds of processes that tests start would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-clients test-full check docs picture lock clean
 

@@ -1,12 +1,12 @@
 """Whole products through `kartotek run`: what they cost beside stock pipelines, band by band, and the bare decoding.
 
     kartotek sample --full products
-    python benchmarks/bulk.py products/*33VXG* products/*34VCM* [--rounds 2] [--only gdalwarp ...]
+    python benchmarks/bulk.py products/*33VXG* products/*34VCM* [--rounds 2] [--only gdalwarp ...] [--workers 1]
 
 Of each product a line a pipeline, as benchmarks/convert.py has them, summed up over the product's layers: MB are of all
 its processes together, and of the one that took most. Ours does more: it checks the product, counts index squares,
-makes thumbnail and item, reads all back and publishes. Last come all products by one worker and by two: how much sooner
-two are done.
+makes thumbnail and item, reads all back and publishes. Last come all products by one worker and by two, as often as
+--workers says: how much sooner two are done, which says something where each has as much to do as the other.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("products", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--workers", type=int, default=0, metavar="ROUNDS")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kartotek-peers-") as name:
         folder = Path(name)
@@ -83,13 +84,10 @@ def main() -> None:
                 found = stock(product, folder, asked.only)
                 found["ours"], _ = ours([product], folder, workers=1)
                 report(f"{product.name}, round {number + 1}", found)
-        if len(asked.products) > 1:
-            for number in range(asked.rounds):
-                _, alone = ours(asked.products, folder, workers=1)
-                both, together = ours(asked.products, folder, workers=2)
-                print(
-                    f"round {number + 1}: two workers {alone / together:.2f} x one, {both.memory / 1e6:.0f} MB in all"
-                )
+        for number in range(asked.workers):
+            _, alone = ours(asked.products, folder, workers=1)
+            both, together = ours(asked.products, folder, workers=2)
+            print(f"round {number + 1}: two workers {alone / together:.2f} x one, {both.memory / 1e6:.0f} MB in all")
 
 
 if __name__ == "__main__":
