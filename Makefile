@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file of tests goes to one process as a whole, in the order of tests/conftest.py. Five keep two cores busy: tests
+# A file of tests goes to one process as a whole, in the order of tests/conftest.py. Four keep two cores busy: tests
 # wait for servers, disks, browsers and processes most of their time.
-WORKERS ?= -n 5 --dist loadfile --no-loadscope-reorder
+WORKERS ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --custom-compile-command "make lock" --upgrade

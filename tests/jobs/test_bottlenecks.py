@@ -67,6 +67,7 @@ def test_a_storage_that_is_slow_to_write(zipped, on_sqlite, bucket, faulty):
     assert seen["PUT"] > 10 and named == "storing" and "--workers" in helps, stages
 
 
+@pytest.mark.full
 def test_a_database_that_is_slow_to_commit(zipped, on_sqlite, tmp_path):
     @event.listens_for(on_sqlite._connections.engine, "commit")
     def wait(connection):
@@ -78,6 +79,7 @@ def test_a_database_that_is_slow_to_commit(zipped, on_sqlite, tmp_path):
     assert named == "database" and "PostGIS" in helps
 
 
+@pytest.mark.full
 def test_one_core(zipped, on_sqlite, tmp_path):
     place = ["--database", on_sqlite.place, "--storage", str(tmp_path / "store")]
     command = [sys.executable, "-c", ON_ONE_CORE, "run", str(zipped), *place]
