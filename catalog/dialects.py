@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import shapely
-from geoalchemy2.functions import ST_GeomFromEWKB, ST_Intersects
 from shapely import Geometry
 from sqlalchemy import (
     BigInteger,
@@ -336,6 +335,8 @@ class PostGIS:
         end: datetime | None,
     ) -> ColumnElement[bool]:
         """By the gist index, then exactly; the times use it too."""
+        from geoalchemy2.functions import ST_GeomFromEWKB, ST_Intersects  # slow to load, and of no use to SQLite
+
         found: ColumnElement[bool] = ST_Intersects(
             footprint, ST_GeomFromEWKB(literal(_ewkb(shape), LargeBinary)), type_=Boolean
         )

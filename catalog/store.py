@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from shapely import Geometry
 from shapely.geometry import shape
 from sqlalchemy import Connection, Select, delete, func, insert, select, true, update
 
-from catalog import dialects, documents, holds, ledger, registering
+from catalog import dialects, documents, holds, ledger, registering, revisions
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
@@ -65,14 +59,8 @@ class Catalog:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
-        config, current = _alembic(), self._current()
-        backwards = revision == "base" or (current is not None and revision != "head" and revision < current)
         with self._connections.writing() as connection:
-            config.attributes["connection"] = connection
-            try:
-                (command.downgrade if backwards else command.upgrade)(config, revision)
-            except CommandError as error:
-                raise BadRequest(f"{error}; the newest revision of this program is {_newest()}") from error
+            revisions.change(connection, revision)
 
     def check(self) -> None:
         """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers.
@@ -85,7 +73,7 @@ class Catalog:
                 "--database or KARTOTEK_DATABASE names another"
             )
         current = self._current()
-        newest = _newest()
+        newest = revisions.newest()
         if current != newest:
             raise NotMigrated(
                 f"{self.place}: tables are of revision {current or 'none'}, this program "
@@ -101,7 +89,7 @@ class Catalog:
     def _current(self) -> str | None:
         """The revision of the tables; None where there are none. Raises CatalogError where nothing answers."""
         with self._connections.reading() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            return revisions.current(connection)
 
     # Reads
 
@@ -360,15 +348,3 @@ def _square(pk: int, square: Square, recipe: str) -> dict[str, Any]:
         "indices": {name: asdict(spread) for name, spread in square.indices.items()},
         "recipe": recipe,
     }
-
-
-def _newest() -> str | None:
-    """The newest revision of the tables that this program knows."""
-    return ScriptDirectory.from_config(_alembic()).get_current_head()
-
-
-def _alembic() -> Config:
-    """Alembic's configuration; the migrations are a package of the wheel."""
-    config = Config()
-    config.set_main_option("script_location", str(resources.files("migrations")))
-    return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 
 import click
 
@@ -59,7 +59,7 @@ class _Lazy(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
     epilog="Settings come from the environment: KARTOTEK_DATABASE, KARTOTEK_STORAGE, KARTOTEK_URL ...",
 )
-@click.version_option(metadata.version("kartotek"), prog_name="kartotek")
+@click.version_option(package_name="kartotek", prog_name="kartotek")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),

@@ -10,10 +10,11 @@ from pathlib import Path
 import orjson
 import pytest
 import shapely
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from catalog import dialects, models, store
+from catalog import dialects, models, revisions
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
@@ -342,10 +343,10 @@ def test_migrations_of_which_one_fails_leave_the_tables_as_they_were(tmp_path, m
     folder.mkdir()
     (folder / "0003.py").write_text(LATER.format("0003", "0002", ""))
     (folder / "0004.py").write_text(LATER.format("0004", "0003", "raise RuntimeError('half way')"))
-    config = store._alembic()
+    config = revisions._alembic()
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", f"{ROOT / 'migrations' / 'versions'}\n{folder}")
-    monkeypatch.setattr(store, "_alembic", lambda: config)
+    monkeypatch.setattr(revisions, "_alembic", lambda: config)
     tables = inspect(create_engine(url(made))).get_table_names()
     with pytest.raises(RuntimeError, match="half way"):
         made.migrate("0004")
@@ -365,6 +366,11 @@ def test_the_migrations_make_the_tables_that_the_models_describe(catalog):
             key.column.table.name for key in table.foreign_keys
         }
         assert made.get_pk_constraint(table.name)["constrained_columns"] == [key.name for key in table.primary_key]
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds():
+    script = ScriptDirectory.from_config(revisions._alembic())
+    assert revisions.newest() == script.get_current_head()
 
 
 def test_another_version_of_the_tables_is_told_with_what_to_do(tmp_path):
