@@ -110,7 +110,7 @@ def test_tables_go_down_and_up_while_they_are_read(new_database, serving, make_i
             with urllib.request.urlopen(server.root + paths[(done + number) % len(paths)], timeout=60) as answer:
                 assert answer.status == 200 and answer.read()
             done += 1
-            over.wait(0.02)  # some processor is left to those who migrate
+            over.wait(0.1)  # some processor is left to those who migrate
         return done
 
     with serving(settings) as server, ThreadPoolExecutor(4) as threads:

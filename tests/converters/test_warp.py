@@ -106,7 +106,7 @@ def test_zone_33_is_copied_pixel_for_pixel(conversion, sample, name):
         assert (found == layer.type.nodata).all(), layer.name
 
 
-@pytest.mark.parametrize("name", ["32", "34", "35"])
+@pytest.mark.parametrize("name", ["32", "34", pytest.param("35", marks=pytest.mark.full)])
 def test_other_zones_are_as_gdal_warps_them(sample, name):
     """Within 1 DN for measurements and the same for classes, with data at the same pixels and no other."""
     worst = {}
@@ -243,7 +243,7 @@ def test_a_line_across_18_east_has_no_step(scenes, conversion, line):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")  # of odc-geo
-@pytest.mark.parametrize("zones", [(32, 33, 34), (33, 34, 35)])
+@pytest.mark.parametrize("zones", [(32, 33, 34), pytest.param((33, 34, 35), marks=pytest.mark.full)])
 def test_three_dates_of_three_zones_stack_without_resampling(scenes, conversion, zones):
     """odc-stac puts them on one set of coordinates in one call, and each slice is its COG's window, pixel for pixel."""
     odc_stac = pytest.importorskip("odc.stac")

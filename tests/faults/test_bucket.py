@@ -14,7 +14,9 @@ from kartotek.errors import StorageError
 from kartotek.storage import open_storage, s3
 
 
-@pytest.mark.parametrize("wrong", [503, "cut", "lost", pytest.param("stalled", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "wrong", ["cut", "lost", *(pytest.param(one, marks=pytest.mark.full) for one in (503, "stalled"))]
+)
 def test_what_is_published_through_a_bad_connection_is_whole_and_once(
     converted, faulty, bucket, make_database, monkeypatch, wrong
 ):

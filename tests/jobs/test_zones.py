@@ -60,7 +60,7 @@ def run(catalog, tmp_path, **more):
     )
 
 
-@pytest.mark.parametrize("known", ["registered", "by name"])
+@pytest.mark.parametrize("known", ["registered", pytest.param("by name", marks=pytest.mark.full)])
 def test_what_the_zone_shows_of_the_same_pass_is_left_out(overlap, catalog, tmp_path, known):
     # Those of zone 34 come first, as their names and their places would have it.
     sources = [source for tile in ("34", "33") for source in find([str(overlap)]) if f"_T{tile}" in source.place]
