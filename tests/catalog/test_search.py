@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from catalog.access import OPERATOR, PUBLIC
@@ -309,6 +309,7 @@ def test_a_token_that_holds_other_json_is_a_bad_request(found):
     import base64
     import json
 
+    assume(not isinstance(found, list) or [type(value) for value in found] != [int, str, str])  # that is one of ours
     token = base64.urlsafe_b64encode(json.dumps(found).encode()).decode().rstrip("=")
     with pytest.raises(BadRequest):
         Key.from_token(token)

@@ -60,7 +60,7 @@ def archive(small_products):
 
 
 @pytest.mark.parametrize("place", ["store", "tmp"])
-@pytest.mark.parametrize("kilobytes", [16, 100])
+@pytest.mark.parametrize("kilobytes", [16, pytest.param(100, marks=pytest.mark.full)])
 def test_a_run_on_a_full_disk_waits_for_room_and_then_goes_on(
     disk, archive, make_database, tmp_path, monkeypatch, place, kilobytes
 ):
