@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from api import errors, files, metrics, openapi, page, products, search, tiles
+from api import errors, files, metrics, openapi, page, products, queryables, search, tiles
 from api.middleware import Body, Head, Requests
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -30,6 +30,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.include_router(tiles.router(catalog, blocks))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))
+    app.include_router(queryables.router(settings, catalog))
     app.include_router(page.page_router())
     if settings.metrics:
         app.include_router(metrics.router(catalog))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import attr
 import orjson
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
 from stac_fastapi.api.app import StacApi
-from stac_fastapi.api.models import ItemCollectionUri, create_get_request_model
 from stac_fastapi.extensions.pagination import TokenPaginationExtension
-from stac_fastapi.extensions.pagination.request import GETTokenPagination
 from stac_fastapi.types.config import ApiSettings
 from stac_fastapi.types.core import BaseCoreClient
 from starlette.middleware import Middleware
@@ -23,22 +20,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
-from api import caller, nesting, page
-from catalog import questions
-from catalog.search import Key, Search
+from api import caller, page
+from api.asked import asked
+from api.conformance import CONFORMANCE
+from api.fields import Fields
+from api.links import GEOJSON, QUERYABLES, SCHEMA, SORTABLES, Links
+from api.parameters import ItemsParameters, SearchBody, SearchParameters
+from catalog.order import Place
 from catalog.store import Catalog
-from kartotek.errors import BadRequest
 from kartotek.settings import Settings
-from kartotek.storage import MARKER, PRODUCTS
 
-GEOJSON = "application/geo+json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 """The type that the STAC API asks for, with the version that FastAPI writes."""
 
 
 def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Sequence[str]]) -> FastAPI:
     """The application with the STAC API's routes; `pictures` gives the addresses that thumbnails come from."""
-    pagination = TokenPaginationExtension()
     api = _Api(
         settings=ApiSettings(
             stac_fastapi_title=settings.title,
@@ -50,10 +47,10 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
         ),
         client=_Client(catalog=catalog, links=Links(settings), pictures=pictures),
         stac_version="1.1.0",
-        extensions=[pagination],
-        search_get_request_model=create_get_request_model([pagination]),
+        extensions=[TokenPaginationExtension()],
+        search_get_request_model=SearchParameters,
         search_post_request_model=SearchBody,
-        items_get_request_model=_ItemsRequest,
+        items_get_request_model=ItemsParameters,
         middlewares=[
             Middleware(
                 CORSMiddleware,
@@ -80,66 +77,6 @@ class _Api(StacApi):
 
 
 @attr.s
-class _ItemsRequest(ItemCollectionUri, GETTokenPagination):
-    """The parameters of /collections/{collection_id}/items."""
-
-
-class SearchBody(BaseModel):
-    """The body of POST /search; what its members mean is checked in `question`, once for GET and POST."""
-
-    collections: list[str] | None = None
-    ids: list[str] | None = None
-    bbox: list[float] | None = None
-    intersects: dict[str, Any] | None = None
-    datetime: str | None = None
-    limit: Annotated[int, Field(ge=1)] | None = 10
-    token: str | None = None
-
-
-class Links:
-    """Stored JSON completed on its way out: files get their public root, and links are spliced in as bytes."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.root = settings.root
-        self._files = f'"href":"{settings.files_root}/'.encode()
-        self._products = f'"href":"{settings.root}/products/'.encode()
-
-    def item(self, content: bytes, collection: str, name: str) -> bytes:
-        """An item with its links."""
-        own = f"{self.root}/collections/{collection}"
-        return self._spliced(
-            content,
-            [
-                ("self", f"{own}/items/{name}", GEOJSON),
-                ("parent", own, "application/json"),
-                ("collection", own, "application/json"),
-                ("root", f"{self.root}/", "application/json"),
-            ],
-        )
-
-    def collection(self, content: bytes, name: str) -> bytes:
-        """A collection with its links."""
-        own = f"{self.root}/collections/{name}"
-        return self._spliced(
-            content,
-            [
-                ("self", own, "application/json"),
-                ("items", f"{own}/items", GEOJSON),
-                ("parent", f"{self.root}/", "application/json"),
-                ("root", f"{self.root}/", "application/json"),
-            ],
-        )
-
-    def _spliced(self, content: bytes, links: list[tuple[str, str, str]]) -> bytes:
-        """`links` is the last member of stored JSON, so that its end is always the same two bytes."""
-        found = content.replace(f'"href":"{MARKER}'.encode(), self._files)
-        found = found.replace(f'"href":"{PRODUCTS}'.encode(), self._products)
-        more = b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)
-        first = b"" if found.endswith(b"[]}") else b","
-        return found[:-2] + first + more + b"]}"
-
-
-@attr.s
 class _Client(BaseCoreClient):
     """What stac-fastapi calls; each answer is a Response of bytes."""
 
@@ -147,6 +84,7 @@ class _Client(BaseCoreClient):
     links: Links = attr.ib(kw_only=True)
     pictures: Callable[[], Sequence[str]] = attr.ib(kw_only=True)
     landing_page_id: str = attr.ib(default="kartotek", kw_only=True)
+    base_conformance_classes: list[str] = attr.ib(factory=lambda: list(CONFORMANCE), kw_only=True)
 
     def landing_page(self, **kwargs: Any) -> Response:
         """The landing page, as JSON unless HTML is named in Accept."""
@@ -164,6 +102,8 @@ class _Client(BaseCoreClient):
                 "title": "OpenAPI document",
                 "href": f"{root}/api",
             },
+            {"rel": QUERYABLES, "type": SCHEMA, "title": "What items can be searched by", "href": f"{root}/queryables"},
+            {"rel": SORTABLES, "type": SCHEMA, "title": "What items can be sorted by", "href": f"{root}/sortables"},
             {"rel": "service-doc", "type": "text/html", "title": "OpenAPI, to read", "href": f"{root}/api.html"},
         ]
         for content in self.catalog.collections(caller.reader(request)):
@@ -209,59 +149,46 @@ class _Client(BaseCoreClient):
         content = self.catalog.item(caller.reader(kwargs["request"]), collection_id, item_id)
         return _json(self.links.item(content, collection_id, item_id), GEOJSON)
 
-    def item_collection(
-        self,
-        collection_id: str,
-        bbox: Any = None,
-        datetime: Any = None,
-        limit: int | None = 10,
-        token: str | None = None,
-        **kwargs: Any,
-    ) -> Response:
+    def item_collection(self, collection_id: str, **kwargs: Any) -> Response:
         """A page of a collection's items."""
-        request: Request = kwargs["request"]
+        request: Request = kwargs.pop("request")
         self.catalog.collection(caller.reader(request), collection_id)
-        asked = question(collections=[collection_id], bbox=bbox, datetime=datetime, limit=limit, token=token)
-        return self._page(request, asked, f"{self.links.root}/collections/{collection_id}/items")
+        given = {**kwargs, "collections": [collection_id]}
+        return self._page(request, given, f"{self.links.root}/collections/{collection_id}/items")
 
     def get_search(self, **kwargs: Any) -> Response:
         """A page of items across collections."""
         request: Request = kwargs.pop("request")
-        kwargs["intersects"] = _geometry_text(kwargs["intersects"]) if kwargs.get("intersects") else None
-        return self._page(request, question(**kwargs), f"{self.links.root}/search")
+        return self._page(request, kwargs, f"{self.links.root}/search")
 
     def post_search(self, search_request: SearchBody, **kwargs: Any) -> Response:
         """The same by POST."""
-        found = search_request.model_dump()
-        body = {name: value for name, value in found.items() if value is not None}
-        return self._page(kwargs["request"], question(**found), f"{self.links.root}/search", body)
+        given = search_request.model_dump(by_alias=True, exclude_unset=True)
+        return self._page(kwargs["request"], given, f"{self.links.root}/search", given)
 
-    def _page(self, request: Request, asked: Search, address: str, body: dict[str, Any] | None = None) -> Response:
-        found = self.catalog.search(caller.reader(request), asked)
+    def _page(
+        self, request: Request, given: Mapping[str, Any], address: str, body: Mapping[str, Any] | None = None
+    ) -> Response:
+        reader = caller.reader(request)
+        wanted = asked(self.catalog, reader, given)
+        found = self.catalog.search(reader, wanted.search)
         features = [
-            self.links.item(content, key.collection, key.id)
-            for content, key in zip(found.items, found.keys, strict=True)
+            self._member(content, place, wanted.fields)
+            for content, place in zip(found.items, found.places, strict=True)
         ]
         links: list[dict[str, Any]] = [
             {"rel": "root", "href": f"{self.links.root}/", "type": "application/json"},
             {"rel": "self", "href": _address(address, request), "type": GEOJSON},
         ]
-        if found.next is not None:
-            token = found.next.token()
+        for rel, place in (("next", found.next), ("prev", found.previous)):
+            if place is None:
+                continue
             if body is None:
-                links.append(
-                    {"rel": "next", "href": _address(address, request, token), "type": GEOJSON, "method": "GET"}
-                )
+                href = _address(address, request, place.token())
+                links.append({"rel": rel, "href": href, "type": GEOJSON, "method": "GET"})
             else:
-                links.append(
-                    {
-                        "rel": "next",
-                        "href": address,
-                        "type": GEOJSON,
-                        "method": "POST",
-                        "body": {**body, "token": token},
-                    }
-                )
+                onwards = {**body, "token": place.token()}
+                links.append({"rel": rel, "href": address, "type": GEOJSON, "method": "POST", "body": onwards})
         return _json(
             b'{"type":"FeatureCollection","features":['
             + b",".join(features)
@@ -271,43 +198,12 @@ class _Client(BaseCoreClient):
             GEOJSON,
         )
 
-
-def question(
-    *,
-    collections: list[str] | None = None,
-    ids: list[str] | None = None,
-    bbox: Any = None,
-    intersects: Any = None,
-    datetime: str | None = None,
-    limit: int | None = 10,
-    token: str | None = None,
-) -> Search:
-    """A frozen search of the request's parameters. Raises BadRequest with what is wrong and what would do."""
-    if bbox is not None and intersects is not None:
-        raise BadRequest("bbox and intersects can't both be given; leave one out")
-    area = None
-    if bbox is not None:
-        area = questions.box(bbox)
-    elif intersects is not None:
-        area = questions.area(intersects)
-    start, end = questions.interval(datetime)
-    return Search(
-        collections=questions.names("collections", collections),
-        ids=questions.names("ids", ids),
-        area=area,
-        start=start,
-        end=end,
-        limit=10 if limit is None else limit,
-        after=Key.from_token(token) if token else None,
-    )
-
-
-def _geometry_text(text: str) -> Any:
-    nesting.check("intersects", text.encode("utf-8", "surrogatepass"))
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"intersects: not JSON ({error})") from None
+    def _member(self, content: bytes, place: Place, fields: Fields | None) -> bytes:
+        """An item as an answer has it."""
+        if fields is None:
+            return self.links.item(content, place.collection, place.id)
+        whole = self.links.item(content, place.collection, place.id) if fields.links else self.links.files(content)
+        return orjson.dumps(fields.of(orjson.loads(whole)))
 
 
 def _address(address: str, request: Request, token: str | None = None) -> str:

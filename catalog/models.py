@@ -1,5 +1,5 @@
-"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, the ledger,
-the holds.
+"""The tables: collections, items, the outlines of those that are cut, the counts of their index squares, what items are
+together, the ledger, the holds.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from catalog.dialects import Footprint, Instant, Name, Ring
+from catalog.dialects import Facts, Footprint, Instant, Name, Ring
 
 metadata = MetaData(
     naming_convention={
@@ -57,14 +57,22 @@ items = Table(
     Column("end", Instant, nullable=False),
     Column("platform", Text),
     Column("cloud_cover", Float),
+    Column("snow_cover", Float),
+    Column("granule", Name),
     Column("content", LargeBinary, nullable=False),
+    # Last: SQLite reads a row from its beginning, and only as far as it must.
+    Column("facts", Facts),
     UniqueConstraint("collection", "id"),
 )
-"""`datetime` is what items are sorted by; `start` and `end` are what they are searched by, equal for most."""
+"""`facts` is what filters compare of the properties that have no column here (`catalog.facts`). `datetime` is what
+items are sorted by; `start` and `end` are what they are searched by, equal for most."""
 
 # Newest first, the order in which pages are walked; the tie-breakers make it total.
 Index("ix_items_newest", items.c.datetime.desc(), items.c.collection, items.c.id)
 Index("ix_items_id", items.c.id)
+Index("ix_items_collection", items.c.collection, items.c.datetime.desc(), items.c.id)
+Index("ix_items_cloud", items.c.collection, items.c.cloud_cover)
+Index("ix_items_granule", items.c.granule, items.c.datetime.desc())
 
 rings = Table(
     "rings",
@@ -92,6 +100,24 @@ squares = Table(
     Index("ix_squares_place", "east", "north"),
 )
 """Counts per 5 km square of an item; `east` and `north` are metres in EPSG:3006."""
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("pk", _Key, primary_key=True, autoincrement=True),
+    Column("collection", Name, nullable=False),
+    Column("content", JSON, nullable=False),
+    Index("ix_changes_collection", "collection"),
+)
+"""What writers added to collections since these were summed up last (`catalog.summaries`)."""
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("collection", Name, primary_key=True),
+    Column("content", JSON, nullable=False),
+)
+"""What the items of each collection are together, but for the changes."""
 
 products = Table(
     "products",

@@ -1,23 +1,22 @@
-"""Search: a frozen question in, a page of stored bytes out, walked by key."""
+"""Search: a frozen question in, a page of stored bytes out, walked by place."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-import orjson
 from shapely import Geometry
-from sqlalchemy import ColumnElement, Connection, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, select
 
-from catalog import dialects
+from catalog import dialects, filters, order
 from catalog.access import Reader, visible
 from catalog.dialects import Database
+from catalog.filters.grammar import Tree
 from catalog.models import items
-from kartotek.errors import BadRequest
+from catalog.order import NEWEST, Place, Sort
+from catalog.queryables import TYPED, Queryable
 
 MAX_LIMIT = 10_000
 
@@ -33,93 +32,70 @@ class Search:
     start: datetime | None = None
     end: datetime | None = None
     """Items of which some instant lies between the two, both inclusive."""
+    filter: Tree | None = None
+    """CQL2, as `catalog.filters.grammar` gives it."""
+    names: Mapping[str, Queryable] = field(default_factory=lambda: TYPED)
+    """What may stand in the filter."""
+    order: tuple[Sort, ...] = NEWEST
     limit: int = 10
-    after: Key | None = None
-    """The last item of the page before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Where an item stands in the order newest first; it outlives the item, so that a walk goes on after deletions."""
-
-    datetime: datetime
-    collection: str
-    id: str
-
-    def token(self) -> str:
-        """The key as text for a URL.
-
-        >>> Key.from_token(Key(dialects.EPOCH, "c", "i").token()).id
-        'i'
-        """
-        microseconds = (self.datetime - dialects.EPOCH) // dialects.MICROSECOND
-        return base64.urlsafe_b64encode(orjson.dumps([microseconds, self.collection, self.id])).decode().rstrip("=")
-
-    @classmethod
-    def from_token(cls, token: str) -> Key:
-        """The key in a token; BadRequest where it isn't one of ours."""
-        if len(token) <= 2_000:
-            try:
-                padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-                found = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-            except (binascii.Error, orjson.JSONDecodeError, UnicodeEncodeError):
-                found = None
-            if (
-                isinstance(found, list)
-                and [type(value) for value in found] == [int, str, str]
-                and abs(found[0]) < 2**55
-                and "\0" not in found[1] + found[2]
-            ):
-                return cls(dialects.EPOCH + found[0] * dialects.MICROSECOND, found[1], found[2])
-        raise BadRequest("token: not one that this server gave; take it from a link with rel=next")
+    at: Place | None = None
+    """The last item of the page before, or the first of the page after."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items as stored, and where the next page begins."""
+    """Items as stored, and where the pages beside it are."""
 
     items: tuple[bytes, ...]
-    keys: tuple[Key, ...]
+    places: tuple[Place, ...]
     """The items' places in the order, so that nobody has to parse them to know what they are."""
-    next: Key | None
+    next: Place | None
+    previous: Place | None
 
 
 def page(connection: Connection, reader: Reader, search: Search) -> Page:
-    """The items that the reader may see and the search asks for, newest first."""
-    wanted = replace(search, limit=min(search.limit, MAX_LIMIT))
+    """The items that the reader may see and the search asks for, in its order."""
+    limit = min(search.limit, MAX_LIMIT)
+    backwards = search.at is not None and search.at.backwards
     database = dialects.of(connection)
-    rows = connection.execute(statement(database, reader, wanted).limit(wanted.limit + 1)).all()
-    more = len(rows) > wanted.limit
-    rows = rows[: wanted.limit]
-    keys = tuple(Key(row.datetime, row.collection, row.id) for row in rows)
-    return Page(tuple(row.content for row in rows), keys, keys[-1] if more else None)
-
-
-def statement(database: Database, reader: Reader, search: Search) -> Select[Any]:
-    """The search as SQL, without its limit; values are only ever bound."""
-    found = select(items.c.datetime, items.c.collection, items.c.id, items.c.content)
-    found = found.where(visible(reader, items.c.collection), *conditions(database, search))
-    return found.order_by(items.c.datetime.desc(), items.c.collection, items.c.id)
+    sorted_by = order.columns(search.order, database)
+    wanted = (
+        select(items.c.content, items.c.collection, items.c.id, *sorted_by)
+        .where(visible(reader, items.c.collection), *conditions(database, search))
+        .order_by(*order.ordering(search.order, sorted_by, backwards=backwards))
+        .limit(limit + 1)
+    )
+    rows: Sequence[Any] = connection.execute(wanted).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    if backwards:
+        rows = rows[::-1]
+    places = tuple(Place(tuple(values), collection, name) for _, collection, name, *values in rows)
+    return Page(
+        tuple(row[0] for row in rows),
+        places,
+        next=places[-1] if places and (more or backwards) else None,
+        previous=replace(places[0], backwards=True) if places and search.at and (more or not backwards) else None,
+    )
 
 
 def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
-    """What narrows the items to those that a search asks for, whoever asks."""
+    """What narrows the items to those that a search asks for, whoever asks; values are only ever bound."""
     found: list[ColumnElement[bool]] = []
     if search.ids is not None:
         found.append(items.c.id.in_(search.ids))
     if search.collections is not None:
         found.append(items.c.collection.in_(search.collections))
     if search.area is not None:
-        found.append(database.intersects(items.c.pk, items.c.footprint, search.area, search.start, search.end))
+        found.append(
+            database.relates("intersects", items.c.pk, items.c.footprint, search.area, search.start, search.end)
+        )
     if search.start is not None:
         found.append(items.c.end >= search.start)
     if search.end is not None:
         found.append(items.c.start <= search.end)
-    if search.after is not None:
-        key = search.after
-        found.append(items.c.datetime <= key.datetime)
-        found.append(
-            (items.c.datetime < key.datetime)
-            | (tuple_(items.c.collection, items.c.id) > tuple_(key.collection, key.id))
-        )
+    if search.filter is not None:
+        found.append(filters.condition(search.filter, search.names, database))
+    if search.at is not None:
+        found += order.beyond(search.at, search.order, order.columns(search.order, database))
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,25 @@ from shapely import Geometry
 from shapely.geometry import shape
 from sqlalchemy import Connection, Select, delete, func, insert, select, true, update
 
-from catalog import dialects, documents, holds, ledger, registering, revisions
+from catalog import dialects, documents, filling, holds, ledger, naming, registering, revisions, summaries, tally
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
+from catalog.facts import columns
 from catalog.holds import Hold, Holds
 from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
 from catalog.models import collections, items, rings, squares
+from catalog.order import Place
+from catalog.queryables import Queryable
 from catalog.questions import instant
 from catalog.rings import ring
-from catalog.search import Key, Page, Search
-from kartotek.errors import BadRequest, CatalogError, NotFound, NotMigrated
+from catalog.search import Page, Search
+from catalog.tally import Tally
+from kartotek.errors import BadRequest, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
+
+FILLED_AFTER = "0004"
+"""The revision after which columns are filled."""
 
 
 class Catalog:
@@ -59,6 +67,17 @@ class Catalog:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
+        current = self._current()
+        # What fills a column of many rows takes its time, and must not keep readers from the table meanwhile.
+        upwards = revision != "base" and (current is None or revision == "head" or revision > current)
+        if upwards and (current or "") < FILLED_AFTER and (revision == "head" or revision > FILLED_AFTER):
+            self._change(FILLED_AFTER)
+            current = FILLED_AFTER
+        if upwards and current == FILLED_AFTER:
+            filling.fill(self._connections)
+        self._change(revision)
+
+    def _change(self, revision: str) -> None:
         with self._connections.writing() as connection:
             revisions.change(connection, revision)
 
@@ -140,13 +159,13 @@ class Catalog:
         with self._connections.reading() as connection:
             return searching.page(connection, reader, search)
 
-    def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Key, bytes]]:
+    def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Place, bytes]]:
         """All items that a search finds, each with its place in the order; read a page of its limit at a time."""
         left: Search | None = search
         while left is not None:
             page = self.search(reader, left)
-            yield from zip(page.keys, page.items, strict=True)
-            left = None if page.next is None else replace(left, after=page.next)
+            yield from zip(page.places, page.items, strict=True)
+            left = None if page.next is None else replace(left, at=page.next)
 
     def counts(self, reader: Reader) -> dict[str, int]:
         """Collection → number of its items, for all that the reader may see."""
@@ -159,6 +178,15 @@ class Catalog:
         )
         with self._connections.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted)}
+
+    def summaries(self, reader: Reader, names: Collection[str] | None = None) -> dict[str, Tally]:
+        """Collection → its items summed up, for those of all, or of those named, that the reader may see."""
+        with self._connections.reading() as connection:
+            return summaries.of(connection, reader, names)
+
+    def queryables(self, reader: Reader, names: Collection[str] | None = None) -> dict[str, Queryable]:
+        """Name → what may be asked of it, in all collections that the reader may see, or in those named."""
+        return naming.queryables(self.summaries(reader, names).values())
 
     def squares(self, reader: Reader, collection: str, name: str) -> list[Mapping[str, Any]]:
         """An item's counts per index square, as rows of the table. Raises NotFound where there is no such item."""
@@ -194,7 +222,7 @@ class Catalog:
         document = documents.parsed(content)
         _check_form(document, content)
         row, whole = _row(document, content), ring(document)
-        kind = _collection_row(collection)
+        kind, due = _collection_row(collection), set[str]()
         with self._connections.writing() as connection:
             if hold is not None:
                 holds.check(connection, hold)
@@ -202,19 +230,16 @@ class Catalog:
                 lease, work = done
                 ledger.finish(connection, lease, collection=row["collection"], item=row["id"], work=work)
             _enter(connection, kind, keep=["private"])
-            before = connection.scalar(
-                select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
-            )
-            dialects.upsert(connection, items, row, key=("collection", "id"))
-            pk = connection.scalar(
-                select(items.c.pk).where(items.c.collection == row["collection"], items.c.id == row["id"])
-            )
-            if pk is None:
-                raise CatalogError(f"{row['id']}: the row is gone in the transaction that wrote it")
+            pk, before = _put(connection, row)
             _put_place(connection, pk, row, whole)
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
                 connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
+            if before != content:
+                due = summaries.note(
+                    connection, {row["collection"]: _tally(document, row, replaced=before is not None)}
+                )
+        summaries.fold(self._connections, due)
         return before is not None
 
     def registered(self, places: Collection[str]) -> dict[str, str | None]:
@@ -234,6 +259,7 @@ class Catalog:
             _check_form(document, entry.content)
         kinds = {content: _collection_row(content) for content in {entry.collection for entry in entries}}
         visible: dict[str, bool] = {}
+        added = defaultdict[str, Tally](Tally)
         with self._connections.writing() as connection:
             if hold is not None:
                 holds.check(connection, hold)
@@ -241,10 +267,15 @@ class Catalog:
             for kind in sorted(kinds.values(), key=lambda kind: str(kind["id"])):
                 _enter(connection, kind, keep=["private"])
             for entry, one in sorted(found, key=lambda pair: (pair[1]["collection"], pair[1]["id"])):
-                written = _put_registered(connection, _row(one, entry.content), ring(one))
-                visible[entry.source.place] = written
+                row = _row(one, entry.content)
+                there, written = _put_registered(connection, row, ring(one))
+                visible[entry.source.place] = there
+                if written is not None:
+                    added[one["collection"]] += _tally(one, row, replaced=written)
             converted = [place for place, written in visible.items() if not written]
             registering.skip(connection, converted, cause="Converted", reason="its item is converted already")
+            due = summaries.note(connection, added)
+        summaries.fold(self._connections, due)
         return [visible[entry.source.place] for entry in entries]
 
     def set_aside(self, failed: Sequence[tuple[Source, Failure]]) -> None:
@@ -271,7 +302,9 @@ class Catalog:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")
             dialects.of(connection).unindex_place(connection, pk)
             connection.execute(delete(rings).where(rings.c.item == pk))
-            connection.execute(delete(items).where(items.c.pk == pk))
+            gone = connection.execute(delete(items).where(items.c.pk == pk)).rowcount
+            due = summaries.note(connection, {collection: Tally(count=-gone, removed=True)})
+        summaries.fold(self._connections, due)
 
 
 def _check_form(document: Mapping[str, Any], content: bytes) -> None:
@@ -292,8 +325,7 @@ def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         "datetime": instant(stated or start),
         "start": instant(start),
         "end": instant(end),
-        "platform": properties.get("platform"),
-        "cloud_cover": properties.get("eo:cloud_cover"),
+        **columns(properties),
         "content": content,
     }
 
@@ -306,22 +338,44 @@ def _put_place(connection: Connection, pk: int, row: Mapping[str, Any], whole: G
         connection.execute(insert(rings).values(item=pk, ring=whole))
 
 
-def _put_registered(connection: Connection, row: dict[str, Any], whole: Geometry | None) -> bool:
-    """Write an item where none is, or one that is registered too; False where it is converted, and stays."""
+def _tally(document: Mapping[str, Any], row: Mapping[str, Any], *, replaced: bool) -> Tally:
+    """What an item adds to its collection; one in the place of another may have taken something too."""
+    bounds = row["footprint"].bounds
+    found = tally.of_item(document["properties"], bounds, row["start"], row["end"])
+    return replace(found, count=0, removed=True) if replaced else found
+
+
+def _put(connection: Connection, row: dict[str, Any], *, keep: bytes | None = None) -> tuple[int, bytes | None]:
+    """Write an item's row: its number, and the JSON that was there before; one that holds `keep` stays.
+
+    Of two writers at once one has added the item and the other replaced it, so that what is counted is right.
+    """
+    pk = connection.scalar(
+        dialects.of(connection).insert(items).values(row).on_conflict_do_nothing().returning(items.c.pk)
+    )
+    if pk is not None:
+        return pk, None
     there = select(items.c.pk, items.c.content).where(
         items.c.collection == row["collection"], items.c.id == row["id"]
     ).with_for_update()  # fmt: skip
-    adding = dialects.of(connection).insert(items).values(row).on_conflict_do_nothing().returning(items.c.pk)
-    pk = connection.scalar(adding)
-    if pk is None:
-        found = connection.execute(there).one()
-        if documents.CONVERTED in found.content:
-            return False
-        pk = found.pk
-        if found.content != row["content"]:
-            connection.execute(update(items).where(items.c.pk == pk).values(row))
+    found = connection.execute(there).one()
+    if found.content != row["content"] and not (keep and keep in found.content):
+        connection.execute(update(items).where(items.c.pk == found.pk).values(row))
+    return found.pk, found.content
+
+
+def _put_registered(connection: Connection, row: dict[str, Any], whole: Geometry | None) -> tuple[bool, bool | None]:
+    """Write an item where none is, or one that is registered too; not where it is converted, which stays.
+
+    Whether the item is there, and whether it was written in the place of another; None where nothing was written.
+    """
+    pk, before = _put(connection, row, keep=documents.CONVERTED)
+    if before is not None and documents.CONVERTED in before:
+        return False, None
+    if before == row["content"]:
+        return True, None
     _put_place(connection, pk, row, whole)
-    return True
+    return True, before is not None
 
 
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:

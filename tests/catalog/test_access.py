@@ -6,13 +6,14 @@ import pytest
 import shapely
 
 from catalog.access import OPERATOR, PUBLIC, Reader
-from catalog.search import Key, Search
+from catalog.order import Place
+from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.errors import NotFound
 from kartotek.squares import Square
 
 HERE = shapely.box(16, 58, 19, 61)
-LATER = Key(datetime(2030, 1, 1, tzinfo=UTC), "", "")
+LATER = Place((datetime(2030, 1, 1, tzinfo=UTC),), "", "")
 
 READS = {
     "collections": [()],
@@ -21,6 +22,8 @@ READS = {
     "find": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
     "squares": [("secret", "item"), ("secret", "hidden")],
     "counts": [()],
+    "queryables": [(), (["secret"],), (["secret", "open"],)],
+    "summaries": [(), (["secret"],), (["secret", "open"],)],
     "search": [
         (Search(),),
         (Search(limit=1),),
@@ -31,8 +34,9 @@ READS = {
         (Search(ids=("hidden",)),),
         (Search(ids=("hidden", "item")),),
         (Search(start=datetime(2024, 1, 1, tzinfo=UTC)),),
-        (Search(after=LATER),),
-        (Search(after=Key(datetime(2024, 6, 1, 10, tzinfo=UTC), "secret", "hidden")),),
+        (Search(at=LATER),),
+        (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden")),),
+        (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden", backwards=True)),),
     ],
     "walk": [(Search(),), (Search(limit=1),), (Search(collections=("secret",)),), (Search(limit=2, area=HERE),)],
 }
@@ -107,7 +111,7 @@ def test_a_walk_of_an_outsider_passes_private_items_without_a_trace(two):
         for made in (catalog, without):
             pages, after = [], None
             while not pages or after:
-                page = made.search(PUBLIC, Search(limit=limit, after=after))
+                page = made.search(PUBLIC, Search(limit=limit, at=after))
                 pages.append(page)
                 after = page.next
             walks.append(pages)

@@ -1,0 +1,91 @@
+"""Which members of an item an answer has: the fields extension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kartotek.errors import BadRequest
+
+MAX_FIELDS = 1_000
+_FORM = 'such as {"include": ["id", "properties.datetime"], "exclude": ["links"]}'
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Members by their paths, such as `properties.eo:cloud_cover`; all are in the answer where none is included."""
+
+    include: frozenset[str]
+    exclude: frozenset[str]
+
+    @property
+    def links(self) -> bool:
+        """Whether links are in the answer."""
+        wanted = not self.include or any(path.partition(".")[0] == "links" for path in self.include)
+        return wanted and "links" not in self.exclude
+
+    def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """The members of an item that are asked for.
+
+        >>> Fields(frozenset({"properties.gsd", "id"}), frozenset()).of({"id": "x", "properties": {"gsd": 10, "a": 1}})
+        {'id': 'x', 'properties': {'gsd': 10}}
+        """
+        if not self.include:
+            return _without(item, self.exclude)
+        return _without(_with(item, self.include), self.exclude)
+
+
+def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
+    """Fields as GET writes them, `id,-links`, or POST; None where all are asked for. Raises BadRequest."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        parts = [part.strip() for part in given.split(",") if part.strip(" +-")]
+        include = [part.lstrip("+") for part in parts if not part.startswith("-")]
+        exclude = [part[1:] for part in parts if part.startswith("-")]
+    else:
+        include, exclude = (_names(given.get(name)) for name in ("include", "exclude"))
+    if len(include) + len(exclude) > MAX_FIELDS:
+        raise BadRequest(f"fields: {len(include) + len(exclude)} given; at most {MAX_FIELDS} are accepted")
+    return Fields(frozenset(include), frozenset(exclude)) if include or exclude else None
+
+
+def _names(given: Any) -> list[str]:
+    if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
+        raise BadRequest(f"fields: {_FORM}")
+    return given or []
+
+
+def _heads(paths: Iterable[str]) -> dict[str, list[str]]:
+    """First member → what is asked for of it; nothing where it is asked for as a whole."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths, key=len):
+        head, dot, rest = path.partition(".")
+        if not dot:
+            found[head] = []
+        elif found.get(head) != []:
+            found.setdefault(head, []).append(rest)
+    return found
+
+
+def _with(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    given, found = list(paths), {}
+    wanted = _heads(path for path in given if path not in document)
+    # In the document's own order; a name may have dots in it.
+    for name, value in document.items():
+        if name in given or wanted.get(name) == []:
+            found[name] = value
+        elif name in wanted and isinstance(value, Mapping) and (inner := _with(value, wanted[name])):
+            found[name] = inner
+    return found
+
+
+def _without(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    given, found = list(paths), {}
+    unwanted = _heads(path for path in given if path not in document)
+    for name, value in document.items():
+        if name in given:
+            continue
+        found[name] = _without(value, unwanted[name]) if name in unwanted and isinstance(value, Mapping) else value
+    return found

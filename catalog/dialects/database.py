@@ -1,0 +1,145 @@
+"""What the catalog asks of a kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from shapely import Geometry
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
+from sqlalchemy.engine import URL
+
+Seconds = float | ColumnElement[float]
+
+POOL = {"pool_size": 10, "max_overflow": 30, "pool_timeout": 1}
+"""As many connections as the server has threads; whoever finds none for a second is told to come again."""
+
+
+class Database(Protocol):
+    """What the catalog asks of a kind of database."""
+
+    def engine(self, url: URL) -> Engine:
+        """Connections, as a server with threads wants them."""
+        ...
+
+    def exists(self, url: URL) -> bool:
+        """Whether there is a database to connect to."""
+        ...
+
+    def file(self, url: URL) -> Path | None:
+        """The file that is the database, by its absolute path; None for a server's."""
+        ...
+
+    def insert(self, table: Table) -> Any:
+        """INSERT that knows ON CONFLICT."""
+        ...
+
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """The database's own time, so many seconds ahead."""
+        ...
+
+    def prepare(self, connection: Connection) -> None:
+        """What must be there before the first table, and for migrations: time, and nobody else at it."""
+        ...
+
+    def create_place_index(self, connection: Connection) -> None:
+        """Make what finds items by place and time."""
+        ...
+
+    def drop_place_index(self, connection: Connection) -> None:
+        """Remove it."""
+        ...
+
+    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
+        """Enter an item, or its new place, into the index of places, where that doesn't happen by itself."""
+        ...
+
+    def unindex_place(self, connection: Connection, pk: int) -> None:
+        """Take an item out of the index of places, where that doesn't happen by itself."""
+        ...
+
+    def relates(
+        self,
+        relation: str,
+        pk: ColumnElement[int],
+        footprint: ColumnElement[Any],
+        shape: Geometry,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> ColumnElement[bool]:
+        """Whether an item's footprint is so to a shape, which it must touch for that: intersects, within, equals ...
+
+        The times may narrow the candidates only.
+        """
+        ...
+
+    def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
+        """West, south, east, north of all the geometries that a query gives; None where it gives none."""
+        ...
+
+    # Facts: members of a JSON object, null where they are absent or of another kind
+
+    def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Whether there is such a member."""
+        ...
+
+    def number(self, facts: ColumnElement[Any], name: str) -> ColumnElement[float]:
+        """A member that is a number."""
+        ...
+
+    def text(self, facts: ColumnElement[Any], name: str) -> ColumnElement[str]:
+        """A member that is a text, compared by its letters' codes."""
+        ...
+
+    def boolean(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """A member that is true or false."""
+        ...
+
+    def instant(self, facts: ColumnElement[Any], name: str) -> ColumnElement[datetime]:
+        """A member that is a time, or the midnight of one that is a date, as `catalog.facts` writes them."""
+        ...
+
+    def arrays(
+        self,
+        op: str,
+        facts: ColumnElement[Any],
+        name: str,
+        *,
+        given: Sequence[str | float] | None = None,
+        of: str | None = None,
+    ) -> ColumnElement[bool]:
+        """CQL2's a_contains, a_containedBy, a_equals, a_overlaps of a member that is an array, and a given one or
+        another member."""
+        ...
+
+    # What filters compute
+
+    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
+        """A time moved."""
+        ...
+
+    def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
+        """+ - * / % div ^ of doubles; null where there is no result, as of a division by zero."""
+        ...
+
+    def casei(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """As `catalog.filters.values.casei`."""
+        ...
+
+    def accenti(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """As `catalog.filters.values.accenti`."""
+        ...
+
+    def like(self, text: ColumnElement[str], pattern: Sequence[str | Wildcard]) -> ColumnElement[bool]:
+        """Whether a text has a pattern: letters, and wildcards between them."""
+        ...
+
+
+class Wildcard(Enum):
+    """What stands for other letters in a pattern."""
+
+    ONE = "one letter"
+    ANY = "any letters, or none"

@@ -1,0 +1,211 @@
+"""PostGIS: a geometry, a gist index over it and time, and ST_Intersects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from shapely import Geometry
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Double,
+    Engine,
+    Interval,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    create_engine,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL
+
+from catalog.dialects.columns import Instant, ewkb
+from catalog.dialects.database import POOL, Seconds, Wildcard
+
+STATEMENT_MS = 8_000
+"""How long PostgreSQL works at a statement."""
+
+
+class PostGIS:
+    """PostgreSQL with its extensions postgis and btree_gist."""
+
+    def engine(self, url: URL) -> Engine:
+        """With custom plans, since a generic one would parse the shape that is asked for again for each row."""
+        settings = {"plan_cache_mode": "force_custom_plan", "statement_timeout": STATEMENT_MS, "timezone": "UTC"}
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        arguments = {"options": options, "connect_timeout": 5, "application_name": "kartotek"}
+        # A connection is tried before it is used, so that a restart of the database is felt by few.
+        return create_engine(url, connect_args=arguments, pool_pre_ping=True, **POOL)
+
+    def exists(self, url: URL) -> bool:
+        """It says so itself where there is none."""
+        return True
+
+    def file(self, url: URL) -> Path | None:
+        """None: it is a server's."""
+        return None
+
+    def insert(self, table: Table) -> Any:
+        """PostgreSQL's INSERT."""
+        return postgresql.insert(table)
+
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """The clock's, not that of the transaction's beginning."""
+        return type_coerce(func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, ahead), Instant)
+
+    def prepare(self, connection: Connection) -> None:
+        """The extensions, which a database's owner may have to make beforehand; one migration at a time, unlimited."""
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('kartotek migrate'))"))
+        for name in ("postgis", "btree_gist"):
+            connection.execute(text(f"CREATE EXTENSION IF NOT EXISTS {name}"))
+
+    def create_place_index(self, connection: Connection) -> None:
+        """Make the gist index."""
+        connection.execute(text('CREATE INDEX ix_items_place ON items USING gist (footprint, "start", "end")'))
+
+    def drop_place_index(self, connection: Connection) -> None:
+        """Remove it."""
+        connection.execute(text("DROP INDEX ix_items_place"))
+
+    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
+        """Nothing: the index is the table's own."""
+
+    def unindex_place(self, connection: Connection, pk: int) -> None:
+        """Nothing."""
+
+    def relates(
+        self,
+        relation: str,
+        pk: ColumnElement[int],
+        footprint: ColumnElement[Any],
+        shape: Geometry,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> ColumnElement[bool]:
+        """By the gist index, then exactly; the times use it too."""
+        from geoalchemy2 import functions  # slow to load, and of no use to SQLite
+
+        test: Callable[..., ColumnElement[bool]] = getattr(functions, f"ST_{relation.capitalize()}")
+        return test(footprint, functions.ST_GeomFromEWKB(literal(ewkb(shape), LargeBinary)), type_=Boolean)
+
+    def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
+        """By ST_Extent, which is exact."""
+        there = footprints.subquery()
+        box = func.ST_Extent(there.c[0])
+        ends = [getattr(func, name)(box) for name in ("ST_XMin", "ST_YMin", "ST_XMax", "ST_YMax")]
+        west, south, east, north = connection.execute(select(*ends).select_from(there)).one()
+        return None if west is None else (west, south, east, north)
+
+    def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """By jsonb's own operator."""
+        return facts.bool_op("?")(name)
+
+    def number(self, facts: ColumnElement[Any], name: str) -> ColumnElement[float]:
+        """As a double."""
+        return cast(_member(facts, name, "number"), Double)
+
+    def text(self, facts: ColumnElement[Any], name: str) -> ColumnElement[str]:
+        """In the collation C."""
+        return _member(facts, name, "string").collate("C")
+
+    def boolean(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """As a boolean."""
+        return cast(_member(facts, name, "boolean"), Boolean)
+
+    def instant(self, facts: ColumnElement[Any], name: str) -> ColumnElement[datetime]:
+        """Only what is written as a time is cast: a cast of anything else ends the statement."""
+        written = _member(facts, name, "string")
+        day = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+        is_time = written.regexp_match(day + r"(T\d\d:\d\d:\d\d\.\d{6}Z)?$")
+        return type_coerce(cast(case((is_time, written)), DateTime(timezone=True)), Instant)
+
+    def arrays(
+        self,
+        op: str,
+        facts: ColumnElement[Any],
+        name: str,
+        *,
+        given: Sequence[str | float] | None = None,
+        of: str | None = None,
+    ) -> ColumnElement[bool]:
+        """By jsonb's operators, which take arrays for sets too."""
+        mine = _array(facts, name)
+        other = cast(literal(orjson.dumps(given).decode()), JSONB) if of is None else _array(facts, of)
+        match op:
+            case "a_contains":
+                return mine.bool_op("@>")(other)
+            case "a_containedBy":
+                return mine.bool_op("<@")(other)
+            case "a_equals":
+                return and_(mine.bool_op("@>")(other), mine.bool_op("<@")(other))
+        member = func.jsonb_array_elements(other).column_valued("member")
+        shared = exists(select(member).where(mine.bool_op("@>")(member)))
+        return case((and_(mine.is_not(None), other.is_not(None)), shared))
+
+    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
+        """By an interval."""
+        return type_coerce(instant + literal(by, Interval), Instant)
+
+    def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
+        """Whatever would end the statement is null."""
+        divisor = func.nullif(other, 0.0, type_=Double)
+        match op:
+            case "+":
+                return one + other
+            case "-":
+                return one - other
+            case "*":
+                return one * other
+            case "/":
+                return one / divisor
+            case "div":
+                return func.trunc(one / divisor, type_=Double)
+            case "%":
+                return one - divisor * func.trunc(one / divisor, type_=Double)
+        impossible = or_(and_(one < 0, other != func.trunc(other)), and_(one == 0, other < 0))
+        return case((impossible, None), else_=func.power(one, other, type_=Double))
+
+    def casei(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """By ICU, whatever the database's language is."""
+        return func.lower(func.upper(text.collate("und-x-icu"), type_=Text), type_=Text).collate("C")
+
+    def accenti(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """By Unicode's decomposition."""
+        apart = func.normalize(text, literal_column("NFD"), type_=Text)
+        return func.regexp_replace(apart, "[\u0300-\u036f]", "", "g", type_=Text).collate("C")
+
+    def like(self, text: ColumnElement[str], pattern: Sequence[str | Wildcard]) -> ColumnElement[bool]:
+        """By LIKE."""
+        signs = {Wildcard.ONE: "_", Wildcard.ANY: "%", "_": "\\_", "%": "\\%", "\\": "\\\\"}
+        return text.like("".join(str(signs.get(part, part)) for part in pattern), escape="\\")
+
+
+def _member(facts: ColumnElement[Any], name: str, kind: str) -> ColumnElement[str]:
+    """A member that is of one of jsonb's types, as text; else null."""
+    is_so = func.jsonb_typeof(func.jsonb_extract_path(facts, name)) == kind
+    return case((is_so, func.jsonb_extract_path_text(facts, name, type_=Text)))
+
+
+def _array(facts: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    found = func.jsonb_extract_path(facts, name, type_=JSONB)
+    return case((func.jsonb_typeof(found) == "array", found))

@@ -1,0 +1,308 @@
+"""SQLite, the default: EWKB in a blob, an R*Tree over longitude, latitude and time, and Shapely for the exact test."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+import orjson
+import shapely
+from shapely import Geometry
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    literal,
+    select,
+    table,
+    text,
+    type_coerce,
+    union,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+
+from catalog.dialects import folding
+from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
+from catalog.dialects.database import POOL, Seconds, Wildcard
+from kartotek.errors import BadSettings
+
+_JULIAN_1970 = 2440587.5
+
+
+class SQLite:
+    """One file; nothing to set up."""
+
+    _place = table("items_place", *(column(name) for name in ("pk", "west", "east", "south", "north", "first", "last")))
+    """The R*Tree; `first` and `last` are seconds since 1970. It keeps 32-bit floats, rounded outwards."""
+
+    def engine(self, url: URL) -> Engine:
+        """With a write-ahead log, foreign keys, 30 s of patience for other writers, and transactions that SQLAlchemy
+        begins itself, those that write with BEGIN IMMEDIATE (`writing`)."""
+        if url.database in (None, "", ":memory:"):
+            raise BadSettings(
+                "KARTOTEK_DATABASE: a database in memory is gone with each connection; give sqlite:///FILE"
+            )
+        made = create_engine(url, connect_args={"timeout": 30}, **POOL)
+        event.listen(made, "connect", self._set_up)
+        event.listen(made, "begin", self._begin)
+        return made
+
+    def exists(self, url: URL) -> bool:
+        """SQLite would make an empty one of any name."""
+        return url.database is not None and (url.database.startswith("file:") or Path(url.database).exists())
+
+    def file(self, url: URL) -> Path | None:
+        """Not told of one that is given as a URI."""
+        name = url.database or ""
+        return None if name.startswith("file:") else Path(name).absolute()
+
+    def insert(self, table: Table) -> Any:
+        """SQLite's INSERT."""
+        return sqlite.insert(table)
+
+    def now(self, ahead: Seconds = 0) -> ColumnElement[datetime]:
+        """To the millisecond: SQLite knows no finer time."""
+        days = func.julianday("now") - _JULIAN_1970
+        microseconds = func.round(days * 86_400_000) * 1_000 + ahead * 1_000_000
+        return type_coerce(cast(microseconds, BigInteger), Instant)
+
+    def prepare(self, connection: Connection) -> None:
+        """Nothing."""
+
+    def create_place_index(self, connection: Connection) -> None:
+        """Make the R*Tree."""
+        columns = ", ".join(column.name for column in self._place.c)
+        connection.execute(text(f"CREATE VIRTUAL TABLE {self._place.name} USING rtree({columns})"))
+
+    def drop_place_index(self, connection: Connection) -> None:
+        """Remove it."""
+        connection.execute(text(f"DROP TABLE {self._place.name}"))
+
+    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
+        """One row, after taking out the one that is there."""
+        west, south, east, north = shape.bounds
+        self.unindex_place(connection, pk)
+        row = {"pk": pk, "west": west, "east": east, "south": south, "north": north}
+        connection.execute(insert(self._place).values(**row, first=_seconds(start), last=_seconds(end)))
+
+    def unindex_place(self, connection: Connection, pk: int) -> None:
+        """Remove the row."""
+        connection.execute(delete(self._place).where(self._place.c.pk == pk))
+
+    def relates(
+        self,
+        relation: str,
+        pk: ColumnElement[int],
+        footprint: ColumnElement[Any],
+        shape: Geometry,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> ColumnElement[bool]:
+        """Candidates by the R*Tree, then exactly."""
+        place, candidates = self._place, []
+        parts = shapely.get_parts(shape)
+        # Two boxes for what is cut at 180 degrees; for many parts one box around them all, since each costs a look-up.
+        for part in parts if len(parts) <= 2 else [shape]:
+            west, south, east, north = part.bounds
+            near = select(place.c.pk).where(
+                place.c.east >= west, place.c.west <= east, place.c.north >= south, place.c.south <= north
+            )
+            if start is not None:
+                near = near.where(place.c.last >= _seconds(start) - 1)
+            if end is not None:
+                near = near.where(place.c.first <= _seconds(end) + 1)
+            candidates.append(near)
+        # Candidates come by `pk IN (...)`, which is what SQLite uses the R*Tree for: it calls the function for those
+        # alone.
+        given = literal(shapely.to_wkb(shape), LargeBinary)
+        exact = func.kartotek_relates(relation, footprint, given, type_=Boolean)
+        return and_(pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact)
+
+    def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
+        """By Shapely: the R*Tree's are rounded outwards."""
+        found = [shapely.bounds(list(part)) for part in connection.scalars(footprints).yield_per(10_000).partitions()]
+        if not found:
+            return None
+        west, south = numpy.vstack(found)[:, :2].min(axis=0).tolist()
+        east, north = numpy.vstack(found)[:, 2:].max(axis=0).tolist()
+        return west, south, east, north
+
+    def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """By the type that JSON gives it."""
+        return func.json_type(facts, _path(name)).is_not(None)
+
+    def number(self, facts: ColumnElement[Any], name: str) -> ColumnElement[float]:
+        """An integer too, as a double: 1 / 2 would be 0."""
+        return cast(_member(facts, name, "integer", "real"), Double)
+
+    def text(self, facts: ColumnElement[Any], name: str) -> ColumnElement[str]:
+        """As it is."""
+        return type_coerce(_member(facts, name, "text"), Text)
+
+    def boolean(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """1 or 0."""
+        return type_coerce(_member(facts, name, "true", "false"), Boolean)
+
+    def instant(self, facts: ColumnElement[Any], name: str) -> ColumnElement[datetime]:
+        """Microseconds since 1970."""
+        written = _member(facts, name, "text")
+        seconds = cast(func.strftime("%s", func.substr(written, 1, 19)), BigInteger)
+        fraction = cast(func.substr(written, 21, 6), BigInteger)
+        return type_coerce(type_coerce(seconds * 1_000_000 + fraction, BigInteger), Instant)
+
+    def arrays(
+        self,
+        op: str,
+        facts: ColumnElement[Any],
+        name: str,
+        *,
+        given: Sequence[str | float] | None = None,
+        of: str | None = None,
+    ) -> ColumnElement[bool]:
+        """By a function in Python."""
+        other = literal(orjson.dumps(given).decode()) if of is None else _member(facts, of, "array")
+        return func.kartotek_arrays(op, _member(facts, name, "array"), other, type_=Boolean)
+
+    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
+        """In microseconds."""
+        return type_coerce(type_coerce(instant, BigInteger) + by // MICROSECOND, Instant)
+
+    def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
+        """In SQL, or by a function in Python."""
+        match op:
+            case "+":
+                return one + other
+            case "-":
+                return one - other
+            case "*":
+                return one * other
+            case "/":
+                return one / func.nullif(other, 0.0, type_=Double)
+        return func.kartotek_arithmetic(op, one, other, type_=Double)
+
+    def casei(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """By Python: SQLite knows ASCII alone."""
+        return func.kartotek_casei(text, type_=Text)
+
+    def accenti(self, text: ColumnElement[str]) -> ColumnElement[str]:
+        """By Python."""
+        return func.kartotek_accenti(text, type_=Text)
+
+    def like(self, text: ColumnElement[str], pattern: Sequence[str | Wildcard]) -> ColumnElement[bool]:
+        """By GLOB: SQLite's LIKE takes upper and lower case of ASCII for the same."""
+        signs = {Wildcard.ONE: "?", Wildcard.ANY: "*", "?": "[?]", "*": "[*]", "[": "[[]"}
+        return text.bool_op("GLOB")("".join(str(signs.get(part, part)) for part in pattern))
+
+    @staticmethod
+    def _set_up(connection: Any, _record: object) -> None:
+        """Set up a new connection."""
+        if not isinstance(connection, sqlite3.Connection):
+            return
+        connection.isolation_level = None  # transactions are begun by `_begin`
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+        functions: Mapping[str, tuple[int, Callable[..., Any]]] = {
+            "relates": (3, _relations()),
+            "arrays": (3, _arrays),
+            "arithmetic": (3, _arithmetic),
+            "casei": (1, _on_text(folding.casei)),
+            "accenti": (1, _on_text(folding.accenti)),
+        }
+        for name, (count, function) in functions.items():
+            connection.create_function(f"kartotek_{name}", count, function, deterministic=True)
+
+    @staticmethod
+    def _begin(connection: Connection) -> None:
+        kind = "BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN"
+        connection.exec_driver_sql(kind)
+
+
+def _seconds(instant: datetime) -> float:
+    return (instant - EPOCH).total_seconds()
+
+
+def _path(name: str) -> str:
+    """Where a member stands in JSON; names with quotes and backslashes are in no facts."""
+    return f'$."{name}"'
+
+
+def _member(facts: ColumnElement[Any], name: str, *types: str) -> ColumnElement[Any]:
+    """A member that is of one of JSON's types as SQLite names them, else null."""
+    return case((func.json_type(facts, _path(name)).in_(types), func.json_extract(facts, _path(name))))
+
+
+def _relations() -> Callable[[str, bytes, bytes], bool]:
+    """The exact test of one SQLite connection: whether a footprint is so to the shape that is asked for."""
+
+    # Each connection has shapes of its own, since one thread at a time has it: GEOS completes a prepared shape at its
+    # first comparisons, while Shapely has let go of Python's lock, and two threads at that kill the process.
+    @lru_cache(maxsize=4)
+    def prepared(content: bytes) -> Geometry:
+        shape = shapely.from_wkb(content)
+        shapely.prepare(shape)
+        return shape
+
+    # From the shape's side, which is the one that is prepared.
+    turned = {"within": shapely.contains, "contains": shapely.within}
+
+    def relates(relation: str, footprint: bytes, shape: bytes) -> bool:
+        found = turned.get(relation) or getattr(shapely, relation)
+        return bool(found(prepared(shape), shapely.from_wkb(footprint)))
+
+    return relates
+
+
+def _arrays(op: str, one: str | None, other: str | None) -> bool | None:
+    if one is None or other is None:
+        return None
+    mine, given = ({(isinstance(member, bool), member) for member in orjson.loads(text)} for text in (one, other))
+    match op:
+        case "a_contains":
+            return mine >= given
+        case "a_containedBy":
+            return mine <= given
+        case "a_equals":
+            return mine == given
+    return bool(mine & given)
+
+
+def _arithmetic(op: str, one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return None
+    try:
+        match op:
+            case "%":
+                return math.fmod(one, other)
+            case "div":
+                return float(math.trunc(one / other))
+        return float(one**other)
+    except (ZeroDivisionError, OverflowError, TypeError, ValueError):  # a complex number is no float
+        return None
+
+
+def _on_text(function: Callable[[str], str]) -> Callable[[Any], str | None]:
+    """A function of a text, for SQL."""
+    return lambda text: function(text) if isinstance(text, str) else None

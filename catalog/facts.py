@@ -1,0 +1,104 @@
+"""An item's facts: its properties as a filter compares them, in a form that both databases compare alike.
+
+Points in time are written in one way, in UTC, so that their texts have the order of the times; what is null is left
+out, and so is what looks like a time and is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from catalog.queryables import TYPED, Kind
+from catalog.questions import instant
+from kartotek.errors import BadRequest
+
+_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\S*", re.ASCII)
+MAX_TEXT = 2_000
+"""Letters of a text; longer ones are not compared."""
+
+
+def facts(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of an item's properties; those of typed columns are not repeated.
+
+    >>> facts({"created": "2024-06-01T02:00:00+02:00", "gsd": 10, "title": None, "platform": "sentinel-2a"})
+    {'created': '2024-06-01T00:00:00.000000Z', 'gsd': 10}
+    """
+    found = {}
+    for name, value in properties.items():
+        if name in TYPED or not _speakable(name):
+            continue
+        if (fact := _fact(value)) is not None:
+            found[name] = fact
+    return found
+
+
+def columns(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an item's row that hold its properties."""
+    return {
+        "platform": _of(str, properties.get("platform")),
+        "cloud_cover": _of((int, float), properties.get("eo:cloud_cover")),
+        "snow_cover": _of((int, float), properties.get("eo:snow_cover")),
+        "granule": _of(str, properties.get("grid:code")),
+        "facts": facts(properties),
+    }
+
+
+def kind(fact: Any) -> Kind | None:
+    """What a fact is; None for a JSON object, which is not compared."""
+    match fact:
+        case bool():
+            return Kind.BOOLEAN
+        case int():
+            return Kind.INTEGER
+        case float():
+            return Kind.NUMBER
+        case list():
+            return Kind.ARRAY
+        case str() if _TIME.fullmatch(fact):
+            return Kind.INSTANT
+        case str() if _DAY.fullmatch(fact):
+            return Kind.DATE
+        case str():
+            return Kind.TEXT
+    return None
+
+
+def time_text(moment: datetime) -> str:
+    """A point in time as facts have it.
+
+    >>> from datetime import UTC
+    >>> time_text(datetime(2024, 6, 1, tzinfo=UTC))
+    '2024-06-01T00:00:00.000000Z'
+    """
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+
+
+def canonical(text: str) -> str | None:
+    """A text as facts have it; None for one that looks like a time and is none."""
+    if not _TIME.fullmatch(text):
+        return text
+    try:
+        return time_text(instant(text))
+    except BadRequest:
+        return None
+
+
+def _of(kinds: type | tuple[type, ...], value: Any) -> Any:
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
+
+
+def _fact(value: Any) -> Any:
+    if isinstance(value, str):
+        return canonical(value) if len(value) <= MAX_TEXT and "\0" not in value else None
+    if isinstance(value, list):
+        return value if all(isinstance(one, str | int | float | bool) for one in value) else None
+    return value if isinstance(value, int | float) else None
+
+
+def _speakable(name: str) -> bool:
+    """Whether both databases can be asked for a member of that name."""
+    return '"' not in name and "\\" not in name and "\0" not in name and len(name) <= 200

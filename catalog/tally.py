@@ -1,0 +1,156 @@
+"""What a collection's items are, summed up: how many, where, when, and what their facts hold.
+
+Tallies add up, so that a writer notes its own without a look at what others have, and without a lock on anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from catalog import facts
+from catalog.facts import time_text
+from catalog.queryables import TYPED, Kind, joined
+
+MAX_VALUES = 50
+"""Different values of one fact that are told one by one."""
+MAX_LETTERS = 80
+"""Of a value that is told."""
+MAX_FACTS = 500
+"""Different facts of one collection; the others can't be searched by."""
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What the values of one property are."""
+
+    kinds: frozenset[Kind] = frozenset()
+    values: frozenset[str | float | bool] | None = frozenset()
+    """All of them, or of its members where it is an array; None where they are too many."""
+    least: str | float | None = None
+    most: str | float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Of all of them together."""
+        return joined(self.kinds)
+
+    def __add__(self, other: Fact) -> Fact:
+        values = None if self.values is None or other.values is None else self.values | other.values
+        ends = [one for one in (self.least, other.least, self.most, other.most) if one is not None]
+        # Of one kind only, since texts and numbers have no order in common.
+        alike = len({isinstance(one, str) for one in ends}) == 1
+        return Fact(
+            self.kinds | other.kinds,
+            values if values is not None and len(values) <= MAX_VALUES else None,
+            min(ends) if alike else None,
+            max(ends) if alike else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Items summed up."""
+
+    count: int = 0
+    bounds: Bounds | None = None
+    """West, south, east, north in degrees."""
+    start: str | None = None
+    end: str | None = None
+    """The first and the last instant, as facts are written."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    removed: bool = False
+    """Whether items went: then where, when and what may be less than is said here."""
+
+    def __add__(self, other: Tally) -> Tally:
+        both = dict(self.facts)
+        for name, fact in other.facts.items():
+            if name in both or len(both) < MAX_FACTS:
+                both[name] = both.get(name, Fact()) + fact
+        return Tally(
+            count=self.count + other.count,
+            bounds=_around(self.bounds, other.bounds),
+            start=min((one for one in (self.start, other.start) if one), default=None),
+            end=max((one for one in (self.end, other.end) if one), default=None),
+            facts=both,
+            removed=self.removed or other.removed,
+        )
+
+
+EMPTY = Tally()
+
+
+def of_item(
+    properties: Mapping[str, Any], bounds: Bounds, start: datetime, end: datetime, *, new: bool = True
+) -> Tally:
+    """One item's."""
+    held = {**facts.facts(properties), **{name: properties[name] for name in TYPED if properties.get(name) is not None}}
+    found = {name: _fact(value) for name, value in held.items() if name != "datetime"}
+    return Tally(
+        count=int(new),
+        bounds=bounds,
+        start=time_text(start),
+        end=time_text(end),
+        facts={name: fact for name, fact in found.items() if fact is not None},
+    )
+
+
+def together(tallies: Iterable[Tally]) -> Tally:
+    """All of them."""
+    return sum(tallies, EMPTY)
+
+
+def written(tally: Tally) -> dict[str, Any]:
+    """As JSON that is stored."""
+    return {
+        "count": tally.count,
+        "bounds": tally.bounds,
+        "start": tally.start,
+        "end": tally.end,
+        "removed": tally.removed,
+        "facts": {
+            name: [
+                sorted(fact.kinds),
+                None if fact.values is None else sorted(fact.values, key=str),
+                fact.least,
+                fact.most,
+            ]
+            for name, fact in sorted(tally.facts.items())
+        },
+    }
+
+
+def read(stored: Mapping[str, Any]) -> Tally:
+    """From what is stored."""
+    return Tally(
+        count=stored["count"],
+        bounds=None if stored["bounds"] is None else tuple(stored["bounds"]),
+        start=stored["start"],
+        end=stored["end"],
+        removed=stored["removed"],
+        facts={
+            name: Fact(frozenset(map(Kind, kinds)), None if values is None else frozenset(values), least, most)
+            for name, (kinds, values, least, most) in stored["facts"].items()
+        },
+    )
+
+
+def _fact(value: Any) -> Fact | None:
+    kind = facts.kind(value)
+    if kind is None:
+        return None
+    members = value if isinstance(value, list) else [value]
+    told = not any(isinstance(one, str) and len(one) > MAX_LETTERS for one in members)
+    values = frozenset(members) if told and kind not in (Kind.INSTANT, Kind.NUMBER) else None
+    ends = value if kind in (Kind.INSTANT, Kind.DATE, Kind.INTEGER, Kind.NUMBER) else None
+    return Fact(frozenset({kind}), values, ends, ends)
+
+
+def _around(one: Bounds | None, other: Bounds | None) -> Bounds | None:
+    if one is None or other is None:
+        return one or other
+    return (min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3]))
