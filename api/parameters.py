@@ -21,6 +21,8 @@ _FIELDS = "The members of items that the answer has, with commas between; `-link
 _QUERY = 'Conditions on properties as JSON, such as {"eo:cloud_cover": {"lt": 10}}; `filter` can do more.'
 _Q = "Words, with commas between them, of which one at least stands in title, description or keywords."
 
+_MATCHED = "Whether the answer says how many items there are on all pages; about, if counting takes long."
+
 Text = str | None
 
 
@@ -41,10 +43,12 @@ class _Parameters(APIRequest):
     fields: Annotated[Text, Query(description=_FIELDS)] = attr.ib(default=None)
     query: Annotated[Text, Query(description=_QUERY)] = attr.ib(default=None)
     q: Annotated[Text, Query(description=_Q)] = attr.ib(default=None)
+    number_matched: Annotated[bool, Query(alias="numberMatched", description=_MATCHED)] = attr.ib(default=False)
 
     def kwargs(self) -> dict[str, Any]:
         """By the names that they have in a URL."""
-        return {name.replace("filter_", "filter-"): value for name, value in self.__dict__.items()}
+        found = {name.replace("filter_", "filter-"): value for name, value in self.__dict__.items()}
+        return found | {"numberMatched": found.pop("number_matched")}
 
 
 @attr.s(kw_only=True)
@@ -103,3 +107,4 @@ class SearchBody(BaseModel):
     fields: Annotated[_Members, Field(description=_FIELDS)] = _Members()
     query: Annotated[dict[str, Any] | None, Field(description=_QUERY)] = None
     q: Annotated[list[str] | str | None, Field(description=_Q)] = None
+    number_matched: Annotated[bool, Field(alias="numberMatched", description=_MATCHED)] = False

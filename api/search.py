@@ -20,14 +20,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
-from api import caller, page
+from api import caller, collections, page
 from api.asked import asked
 from api.conformance import CONFORMANCE
 from api.fields import Fields
 from api.links import GEOJSON, QUERYABLES, SCHEMA, SORTABLES, Links
 from api.parameters import ItemsParameters, SearchBody, SearchParameters
+from catalog.access import Reader
 from catalog.order import Place
+from catalog.search import Page, Search
 from catalog.store import Catalog
+from catalog.tally import EMPTY
 from kartotek.settings import Settings
 
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
@@ -124,10 +127,12 @@ class _Client(BaseCoreClient):
 
     def all_collections(self, **kwargs: Any) -> Response:
         """The collections that the caller may see."""
-        found = [
-            self.links.collection(content, orjson.loads(content)["id"])
-            for content in self.catalog.collections(caller.reader(kwargs["request"]))
-        ]
+        reader = caller.reader(kwargs["request"])
+        tallies = self.catalog.summaries(reader)
+        found = []
+        for content in self.catalog.collections(reader):
+            name = orjson.loads(content)["id"]
+            found.append(self.links.collection(collections.told(content, tallies.get(name, EMPTY)), name))
         root = self.links.root
         links = [
             {"rel": "self", "href": f"{root}/collections", "type": "application/json"},
@@ -141,8 +146,10 @@ class _Client(BaseCoreClient):
 
     def get_collection(self, collection_id: str, **kwargs: Any) -> Response:
         """One collection."""
-        content = self.catalog.collection(caller.reader(kwargs["request"]), collection_id)
-        return _json(self.links.collection(content, collection_id))
+        reader = caller.reader(kwargs["request"])
+        content = self.catalog.collection(reader, collection_id)
+        tally = self.catalog.summaries(reader, [collection_id]).get(collection_id, EMPTY)
+        return _json(self.links.collection(collections.told(content, tally), collection_id))
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Response:
         """One item."""
@@ -192,11 +199,22 @@ class _Client(BaseCoreClient):
         return _json(
             b'{"type":"FeatureCollection","features":['
             + b",".join(features)
-            + b'],"numberReturned":%d,"links":' % len(features)
+            + b'],"numberReturned":%d,' % len(features)
+            + self._matched(reader, given, wanted.search, found)
+            + b'"links":'
             + orjson.dumps(links)
             + b"}",
             GEOJSON,
         )
+
+    def _matched(self, reader: Reader, given: Mapping[str, Any], search: Search, found: Page) -> bytes:
+        """How many items there are, where that is known already, asked for, or all that is asked for (limit 1)."""
+        if search.at is None and found.next is None:
+            return b'"numberMatched":%d,' % len(found.items)
+        if not (given.get("numberMatched") or search.limit == 1):
+            return b""
+        counted = self.catalog.matched(reader, search)
+        return b'"numberMatched":%d,%s' % (counted.number, b"" if counted.exact else b'"numberMatchedEstimated":true,')
 
     def _member(self, content: bytes, place: Place, fields: Fields | None) -> bytes:
         """An item as an answer has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from catalog.connections import Connections
 from catalog.facts import columns
 from catalog.holds import Hold, Holds
 from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
+from catalog.matched import Matched, matched
 from catalog.models import collections, items, rings, squares
 from catalog.order import Place
 from catalog.queryables import Queryable
@@ -29,6 +30,8 @@ from catalog.tally import Tally
 from kartotek.errors import BadRequest, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
+COUNT_MS = 100
+"""How long items of a search are counted."""
 FILLED_AFTER = "0004"
 """The revision after which columns are filled."""
 
@@ -158,6 +161,10 @@ class Catalog:
         """A page of items, newest first."""
         with self._connections.reading() as connection:
             return searching.page(connection, reader, search)
+
+    def matched(self, reader: Reader, search: Search, *, milliseconds: int = COUNT_MS) -> Matched:
+        """How many items all pages of a search have."""
+        return matched(self._connections, reader, search, milliseconds=milliseconds)
 
     def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Place, bytes]]:
         """All items that a search finds, each with its place in the order; read a page of its limit at a time."""

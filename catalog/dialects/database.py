@@ -80,6 +80,10 @@ class Database(Protocol):
         """West, south, east, north of all the geometries that a query gives; None where it gives none."""
         ...
 
+    def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
+        """What a query for one value gives; None where it takes longer."""
+        ...
+
     # Facts: members of a JSON object, null where they are absent or of another kind
 
     def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:

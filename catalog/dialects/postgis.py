@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from psycopg.errors import QueryCanceled
 from shapely import Geometry
 from sqlalchemy import (
     Boolean,
@@ -37,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from catalog.dialects.columns import Instant, ewkb
 from catalog.dialects.database import POOL, Seconds, Wildcard
@@ -115,6 +117,19 @@ class PostGIS:
         ends = [getattr(func, name)(box) for name in ("ST_XMin", "ST_YMin", "ST_XMax", "ST_YMax")]
         west, south, east, north = connection.execute(select(*ends).select_from(there)).one()
         return None if west is None else (west, south, east, north)
+
+    def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
+        """By the statement's own time, in a part of the transaction that may fail alone."""
+        try:
+            with connection.begin_nested():
+                connection.execute(text(f"SET LOCAL statement_timeout = {int(milliseconds)}"))
+                found = connection.scalar(wanted)
+                connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_MS}"))
+                return found
+        except OperationalError as error:
+            if isinstance(error.orig, QueryCanceled):
+                return None
+            raise
 
     def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """By jsonb's own operator."""

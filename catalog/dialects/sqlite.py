@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -43,6 +44,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from catalog.dialects import folding
 from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
@@ -149,6 +151,20 @@ class SQLite:
         west, south = numpy.vstack(found)[:, :2].min(axis=0).tolist()
         east, north = numpy.vstack(found)[:, 2:].max(axis=0).tolist()
         return west, south, east, north
+
+    def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
+        """By a handler that SQLite asks every so often whether it is to go on."""
+        ours: Any = connection.connection.dbapi_connection
+        until = time.monotonic() + milliseconds / 1_000
+        ours.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        try:
+            return connection.scalar(wanted)
+        except OperationalError as error:
+            if "interrupted" in str(error.orig):
+                return None
+            raise
+        finally:
+            ours.set_progress_handler(None, 0)
 
     def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """By the type that JSON gives it."""

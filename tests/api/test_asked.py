@@ -239,3 +239,24 @@ def test_a_wrong_question_is_a_bad_request_that_says_why(client, asked, reason):
 )  # fmt: skip
 def test_a_body_of_another_form_is_a_bad_request(client, body):
     assert refused(client.post("/search", json=body))
+
+
+def test_the_number_of_items_is_told_where_it_is_known_or_asked_for(client):
+    assert get(client)[1]["numberMatched"] == 6  # all of them on the page
+    assert "numberMatched" not in get(client, limit=2)[1]
+    assert get(client, limit=2, numberMatched="true")[1]["numberMatched"] == 6
+    for found in (
+        get(client, limit=1, filter='"eo:cloud_cover" > 5')[1],
+        post(client, limit=2, numberMatched=True, query={"eo:cloud_cover": {"gt": 5}})[1],
+    ):
+        assert found["numberMatched"] == 3 and "numberMatchedEstimated" not in found
+
+
+def test_a_collection_tells_what_its_items_are(client):
+    for found in (client.get("/collections/generated").json(), client.get("/collections").json()["collections"][0]):
+        assert found["kartotek:items"] == 6
+        assert found["extent"]["spatial"]["bbox"] == [[17, 59, 18, 60]]
+        assert found["extent"]["temporal"]["interval"] == [["2024-06-01T10:00:00Z", "2024-06-01T10:00:00Z"]]
+        assert found["summaries"]["platform"] == ["sentinel-2a", "sentinel-2b", "sentinel-2c"]
+        assert found["summaries"]["eo:cloud_cover"] == {"minimum": 5, "maximum": 90}
+        assert "title" not in found["summaries"]

@@ -22,6 +22,12 @@ READS = {
     "find": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
     "squares": [("secret", "item"), ("secret", "hidden")],
     "counts": [()],
+    "matched": [
+        (Search(),),
+        (Search(collections=("secret",)),),
+        (Search(area=HERE),),
+        (Search(ids=("hidden", "item")),),
+    ],
     "queryables": [(), (["secret"],), (["secret", "open"],)],
     "summaries": [(), (["secret"],), (["secret", "open"],)],
     "search": [
