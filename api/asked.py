@@ -58,7 +58,7 @@ def asked(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Asked:
     if q:
         tree = _both(tree, words.tree(_list(q), names))
     sorts = order.asked(sortby, names) if sortby else NEWEST
-    limit, token = given.get("limit"), given.get("token")
+    limit, token, wanted = given.get("limit"), given.get("token"), members.asked(given.get("fields"))
     return Asked(
         Search(
             collections=collections,
@@ -69,10 +69,11 @@ def asked(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Asked:
             filter=None if tree is None else grammar.check(tree),
             names=names,
             order=sorts,
+            heads=wanted is not None and wanted.of_heads,
             limit=10 if limit is None else limit,
             at=order.place_of(token, sorts) if token else None,
         ),
-        members.asked(given.get("fields")),
+        wanted,
     )
 
 

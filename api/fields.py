@@ -9,6 +9,7 @@ from typing import Any
 from kartotek.errors import BadRequest
 
 MAX_FIELDS = 1_000
+_HEADS = frozenset({"type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "properties"})
 _FORM = 'such as {"include": ["id", "properties.datetime"], "exclude": ["links"]}'
 
 
@@ -24,6 +25,11 @@ class Fields:
         """Whether links are in the answer."""
         wanted = not self.include or any(path.partition(".")[0] == "links" for path in self.include)
         return wanted and "links" not in self.exclude
+
+    @property
+    def of_heads(self) -> bool:
+        """Whether all that is asked for stands before an item's assets."""
+        return bool(self.include) and {path.partition(".")[0] for path in self.include} <= _HEADS
 
     def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """The members of an item that are asked for.

@@ -119,6 +119,15 @@ summaries = Table(
 )
 """What the items of each collection are together, but for the changes."""
 
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("collection", Name, nullable=False, unique=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""What the items of a collection have in common, by which their JSON is packed (`catalog.contents`)."""
+
 products = Table(
     "products",
     metadata,

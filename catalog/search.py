@@ -37,6 +37,8 @@ class Search:
     names: Mapping[str, Queryable] = field(default_factory=lambda: TYPED)
     """What may stand in the filter."""
     order: tuple[Sort, ...] = NEWEST
+    heads: bool = False
+    """Whether items may come without their assets and what follows these in their JSON."""
     limit: int = 10
     at: Place | None = None
     """The last item of the page before, or the first of the page after."""
@@ -44,7 +46,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items as stored, and where the pages beside it are."""
+    """Items, and where the pages beside it are."""
 
     items: tuple[bytes, ...]
     places: tuple[Place, ...]

@@ -8,26 +8,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from shapely import Geometry
-from shapely.geometry import shape
-from sqlalchemy import Connection, Select, delete, func, insert, select, true, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, true
 
-from catalog import dialects, documents, filling, holds, ledger, naming, registering, revisions, summaries, tally
+from catalog import (
+    dialects, documents, entries, filling, holds, ledger, naming, registering, revisions, summaries,
+)  # fmt: skip
 from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.connections import Connections
-from catalog.facts import columns
+from catalog.contents import Contents
 from catalog.holds import Hold, Holds
 from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
 from catalog.matched import Matched, matched
-from catalog.models import collections, items, rings, squares
+from catalog.models import collections, dictionaries, items, rings, squares
 from catalog.order import Place
 from catalog.queryables import Queryable
-from catalog.questions import instant
-from catalog.rings import ring
 from catalog.search import Page, Search
 from catalog.tally import Tally
-from kartotek.errors import BadRequest, NotFound, NotMigrated
+from kartotek.errors import NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
 COUNT_MS = 100
@@ -41,6 +39,7 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._connections = Connections(url)
+        self._contents = Contents(self._dictionary)
 
     def close(self) -> None:
         """Give up the connections."""
@@ -77,7 +76,7 @@ class Catalog:
             self._change(FILLED_AFTER)
             current = FILLED_AFTER
         if upwards and current == FILLED_AFTER:
-            filling.fill(self._connections)
+            filling.fill(self._connections, self._contents)
         self._change(revision)
 
     def _change(self, revision: str) -> None:
@@ -147,7 +146,13 @@ class Catalog:
         wanted = select(items.c.content).where(
             items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
         )
-        return self._content(wanted, collection, name)
+        found = self._content(wanted, collection, name)
+        return None if found is None else self._contents.whole(found)
+
+    def _dictionary(self, number: int) -> bytes | None:
+        with self._connections.reading() as connection:
+            found: bytes | None = connection.scalar(select(dictionaries.c.content).where(dictionaries.c.id == number))
+        return found
 
     def _content(self, wanted: Select[bytes], *names: str) -> bytes | None:
         """What a query for one row finds; nothing for names with a zero, which no id has and PostgreSQL refuses."""
@@ -160,7 +165,9 @@ class Catalog:
     def search(self, reader: Reader, search: Search) -> Page:
         """A page of items, newest first."""
         with self._connections.reading() as connection:
-            return searching.page(connection, reader, search)
+            found = searching.page(connection, reader, search)
+        unpack = self._contents.head if search.heads else self._contents.whole
+        return replace(found, items=tuple(unpack(content) for content in found.items))
 
     def matched(self, reader: Reader, search: Search, *, milliseconds: int = COUNT_MS) -> Matched:
         """How many items all pages of a search have."""
@@ -226,27 +233,22 @@ class Catalog:
         `documents.stored` gives it, since the same bytes lie beside its files, and LostLease where another has the
         product or the item's files now; nothing has changed then.
         """
-        document = documents.parsed(content)
-        _check_form(document, content)
-        row, whole = _row(document, content), ring(document)
-        kind, due = _collection_row(collection), set[str]()
+        one, kind, due = entries.entry(content), _collection_row(collection), set[str]()
         with self._connections.writing() as connection:
             if hold is not None:
                 holds.check(connection, hold)
             if done is not None:
                 lease, work = done
-                ledger.finish(connection, lease, collection=row["collection"], item=row["id"], work=work)
+                ledger.finish(connection, lease, collection=one.collection, item=one.row["id"], work=work)
             _enter(connection, kind, keep=["private"])
-            pk, before = _put(connection, row)
-            _put_place(connection, pk, row, whole)
+            pk, before = entries.put(connection, self._contents, one)
+            entries.place(connection, pk, one)
             connection.execute(delete(squares).where(squares.c.item == pk))
             if counted:
                 connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
             if before != content:
-                due = summaries.note(
-                    connection, {row["collection"]: _tally(document, row, replaced=before is not None)}
-                )
-        summaries.fold(self._connections, due)
+                due = summaries.note(connection, {one.collection: entries.adds(one, replaced=before is not None)})
+        self._keep(due)
         return before is not None
 
     def registered(self, places: Collection[str]) -> dict[str, str | None]:
@@ -254,36 +256,34 @@ class Catalog:
         with self._connections.reading() as connection:
             return registering.known(connection, places)
 
-    def register(self, entries: Sequence[Registration], *, hold: Hold | None = None) -> list[bool]:
+    def register(self, registrations: Sequence[Registration], *, hold: Hold | None = None) -> list[bool]:
         """Make items of products visible that are not converted yet, and note them in the ledger, in one transaction.
 
         Whether each was: an item that is converted stays as it is. What else is written is as in `publish`; ledger,
         collections and items in the same order as there, so that nobody locks another out. Raises LostLease where
         another has some of the items' files now.
         """
-        found = [(entry, documents.parsed(entry.content)) for entry in entries]
-        for entry, document in found:
-            _check_form(document, entry.content)
-        kinds = {content: _collection_row(content) for content in {entry.collection for entry in entries}}
+        found = [(given, entries.entry(given.content)) for given in registrations]
+        kinds = {content: _collection_row(content) for content in {given.collection for given in registrations}}
         visible: dict[str, bool] = {}
         added = defaultdict[str, Tally](Tally)
         with self._connections.writing() as connection:
             if hold is not None:
                 holds.check(connection, hold)
-            registering.enter(connection, [(entry, one["collection"], one["id"]) for entry, one in found])
+            registering.enter(connection, [(given, one.collection, str(one.row["id"])) for given, one in found])
             for kind in sorted(kinds.values(), key=lambda kind: str(kind["id"])):
                 _enter(connection, kind, keep=["private"])
-            for entry, one in sorted(found, key=lambda pair: (pair[1]["collection"], pair[1]["id"])):
-                row = _row(one, entry.content)
-                there, written = _put_registered(connection, row, ring(one))
-                visible[entry.source.place] = there
-                if written is not None:
-                    added[one["collection"]] += _tally(one, row, replaced=written)
+            for given, one in sorted(found, key=lambda pair: (pair[1].collection, str(pair[1].row["id"]))):
+                pk, before = entries.put(connection, self._contents, one, keep=documents.CONVERTED)
+                visible[given.source.place] = before is None or documents.CONVERTED not in before
+                if visible[given.source.place] and before != one.content:
+                    entries.place(connection, pk, one)
+                    added[one.collection] += entries.adds(one, replaced=before is not None)
             converted = [place for place, written in visible.items() if not written]
             registering.skip(connection, converted, cause="Converted", reason="its item is converted already")
             due = summaries.note(connection, added)
-        summaries.fold(self._connections, due)
-        return [visible[entry.source.place] for entry in entries]
+        self._keep(due)
+        return [visible[given.source.place] for given in registrations]
 
     def set_aside(self, failed: Sequence[tuple[Source, Failure]]) -> None:
         """Note products whose metadata can't be read; those that anything else is known of stay as they are."""
@@ -311,78 +311,14 @@ class Catalog:
             connection.execute(delete(rings).where(rings.c.item == pk))
             gone = connection.execute(delete(items).where(items.c.pk == pk)).rowcount
             due = summaries.note(connection, {collection: Tally(count=-gone, removed=True)})
+        self._keep(due)
+
+    def _keep(self, due: Collection[str]) -> None:
+        """Sum up what has been noted of collections, and see to it that their items are packed well."""
         summaries.fold(self._connections, due)
-
-
-def _check_form(document: Mapping[str, Any], content: bytes) -> None:
-    """Raise BadRequest where an item's JSON is not in the form that is stored."""
-    if documents.stored(document) != content:
-        raise BadRequest(f"{document['id']}: not in the form that is stored; make it by catalog.documents.stored")
-
-
-def _row(document: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """The typed columns of an item's JSON."""
-    properties = document["properties"]
-    stated = properties.get("datetime")
-    start, end = properties.get("start_datetime") or stated, properties.get("end_datetime") or stated
-    return {
-        "collection": document["collection"],
-        "id": document["id"],
-        "footprint": shape(document["geometry"]),
-        "datetime": instant(stated or start),
-        "start": instant(start),
-        "end": instant(end),
-        **columns(properties),
-        "content": content,
-    }
-
-
-def _put_place(connection: Connection, pk: int, row: Mapping[str, Any], whole: Geometry | None) -> None:
-    """Where an item is found, and its outline where it is cut."""
-    dialects.of(connection).index_place(connection, pk, row["footprint"], row["start"], row["end"])
-    connection.execute(delete(rings).where(rings.c.item == pk))
-    if whole is not None:
-        connection.execute(insert(rings).values(item=pk, ring=whole))
-
-
-def _tally(document: Mapping[str, Any], row: Mapping[str, Any], *, replaced: bool) -> Tally:
-    """What an item adds to its collection; one in the place of another may have taken something too."""
-    bounds = row["footprint"].bounds
-    found = tally.of_item(document["properties"], bounds, row["start"], row["end"])
-    return replace(found, count=0, removed=True) if replaced else found
-
-
-def _put(connection: Connection, row: dict[str, Any], *, keep: bytes | None = None) -> tuple[int, bytes | None]:
-    """Write an item's row: its number, and the JSON that was there before; one that holds `keep` stays.
-
-    Of two writers at once one has added the item and the other replaced it, so that what is counted is right.
-    """
-    pk = connection.scalar(
-        dialects.of(connection).insert(items).values(row).on_conflict_do_nothing().returning(items.c.pk)
-    )
-    if pk is not None:
-        return pk, None
-    there = select(items.c.pk, items.c.content).where(
-        items.c.collection == row["collection"], items.c.id == row["id"]
-    ).with_for_update()  # fmt: skip
-    found = connection.execute(there).one()
-    if found.content != row["content"] and not (keep and keep in found.content):
-        connection.execute(update(items).where(items.c.pk == found.pk).values(row))
-    return found.pk, found.content
-
-
-def _put_registered(connection: Connection, row: dict[str, Any], whole: Geometry | None) -> tuple[bool, bool | None]:
-    """Write an item where none is, or one that is registered too; not where it is converted, which stays.
-
-    Whether the item is there, and whether it was written in the place of another; None where nothing was written.
-    """
-    pk, before = _put(connection, row, keep=documents.CONVERTED)
-    if before is not None and documents.CONVERTED in before:
-        return False, None
-    if before == row["content"]:
-        return True, None
-    _put_place(connection, pk, row, whole)
-    return True, before is not None
+        for name in sorted(due):
+            with self._connections.writing() as connection:
+                self._contents.train(connection, name)
 
 
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:

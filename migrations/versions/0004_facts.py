@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from catalog.contents import Contents
 from catalog.dialects import Facts, Name
 
 revision = "0004"
@@ -32,10 +33,34 @@ def upgrade() -> None:
         sa.Column("content", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("collection", name="pk_summaries"),
     )
+    op.create_table(
+        "dictionaries",
+        sa.Column("id", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("collection", Name, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_dictionaries"),
+        sa.UniqueConstraint("collection", name="uq_dictionaries_collection"),
+    )
 
 
 def downgrade() -> None:
-    op.drop_table("summaries")
-    op.drop_table("changes")
+    _unpack(op.get_bind())
+    for name in ("dictionaries", "summaries", "changes"):
+        op.drop_table(name)
     for name in ("facts", "granule", "snow_cover"):
         op.drop_column("items", name)
+
+
+def _unpack(connection: sa.Connection) -> None:
+    """Items' JSON as it was before: not packed."""
+    dictionaries = sa.table("dictionaries", sa.column("id"), sa.column("content"))
+    items = sa.table("items", sa.column("pk"), sa.column("content"))
+    contents = Contents(
+        lambda number: connection.scalar(sa.select(dictionaries.c.content).where(dictionaries.c.id == number))
+    )
+    last, batch = 0, sa.select(items).order_by(items.c.pk).limit(1_000)
+    while rows := connection.execute(batch.where(items.c.pk > last)).all():
+        packed = [{"row": row.pk, "content": contents.whole(row.content)} for row in rows if row.content[:1] != b"{"]
+        if packed:
+            connection.execute(sa.update(items).where(items.c.pk == sa.bindparam("row")), packed)
+        last = rows[-1].pk

@@ -6,13 +6,12 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import orjson
 import pytest
 import shapely
 from shapely.geometry import mapping, shape
 from sqlalchemy import create_engine, insert, select, text
 
-from catalog import dialects, models, store
+from catalog import dialects, entries, models
 from catalog.access import PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
@@ -77,7 +76,7 @@ def fill(catalog, make_item, make_collection, count):
                 content = make_item(
                     f"item-{number:06}", footprint=ACROSS if cut else place, **(whole_outline(number) if cut else {})
                 )
-                rows.append({"pk": pk, **store._row(orjson.loads(content), content)})
+                rows.append({"pk": pk, **entries.entry(content).row, "content": content})
             connection.execute(insert(models.items), rows)
             for row in rows:
                 database.index_place(connection, row["pk"], row["footprint"], row["start"], row["end"])

@@ -1,0 +1,136 @@
+"""Items' JSON as it lies in the database: packed by zstd, with what a collection's items have in common left out.
+
+A dictionary is trained of a collection's own items once it has some, so that 13 kB become 1.4 and nothing of a private
+collection is in another's. Each item is two frames, one after the other, with its assets and what follows them in the
+second, so that who wants none of that unpacks the first alone. JSON that was stored before lies there as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import zstandard
+from sqlalchemy import Connection, bindparam, select, update
+from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
+
+from catalog import dialects
+from catalog.models import dictionaries, items
+from kartotek.errors import CatalogError
+
+TRAINED_ON = 200
+"""Items of a collection that its dictionary is trained of, when it has so many."""
+DICTIONARY = 32 * 1024
+"""Bytes; more make items no smaller."""
+LEVEL = 3
+NUMBERS = range(1 << 15, 1 << 31)
+"""Dictionaries' numbers: what zstd leaves to its users."""
+
+
+class Contents:
+    """Packs and unpacks. Safe to share between threads."""
+
+    def __init__(self, load: Callable[[int], bytes | None]) -> None:
+        self._load = load  # a dictionary by its number
+        self._dictionaries: dict[int, ZstdCompressionDict] = {}
+        self._mine = threading.local()  # zstandard's objects are one thread's at a time
+
+    def packed(self, connection: Connection, collection: str, document: Mapping[str, Any], content: bytes) -> bytes:
+        """An item's JSON, packed as its collection's items are."""
+        compressor = self._compressor(self._of_collection(connection, collection))
+        return _joined(compressor, _parts(document, content))
+
+    def whole(self, stored: bytes) -> bytes:
+        """An item's JSON."""
+        if stored.startswith(b"{"):
+            return stored
+        head, rest = self._frame(stored)
+        return head if not rest else head + self._frame(rest)[0]
+
+    def head(self, stored: bytes) -> bytes:
+        """An item's JSON without its assets and what follows them, or with them where they are not apart."""
+        if stored.startswith(b"{"):
+            return stored
+        head, rest = self._frame(stored)
+        return head.removesuffix(b",") + b"}" if rest else head
+
+    def train(self, connection: Connection, collection: str) -> None:
+        """Make a collection's dictionary, if it has none and items enough, and pack by it those that there are."""
+        if self._of_collection(connection, collection):
+            return
+        mine = select(items.c.pk, items.c.content).where(items.c.collection == collection).order_by(items.c.pk)
+        some = connection.execute(mine.limit(TRAINED_ON)).all()
+        if len(some) < TRAINED_ON:
+            return
+        samples: list[bytes | bytearray | memoryview] = [
+            part for row in some for part in self._apart(row.content) if part
+        ]
+        # At random, so that none is given twice, whatever was removed meanwhile: who has one of it keeps it.
+        number = NUMBERS[secrets.randbelow(len(NUMBERS))]
+        made = zstandard.train_dictionary(DICTIONARY, samples, dict_id=number)
+        row = {"id": number, "collection": collection, "content": made.as_bytes()}
+        # Of two that train at once, one does.
+        adding = dialects.of(connection).insert(dictionaries).values(row).on_conflict_do_nothing()
+        if connection.execute(adding.returning(dictionaries.c.id)).first() is None:
+            return
+        self._dictionaries[number] = made
+        compressor = self._compressor(number)
+        put = update(items).where(items.c.pk == bindparam("row"))
+        packed = [{"row": row.pk, "content": _joined(compressor, self._apart(row.content))} for row in some]
+        connection.execute(put, packed)
+
+    def _apart(self, stored: bytes) -> tuple[bytes, bytes]:
+        whole = self.whole(stored)
+        return _parts(orjson.loads(whole), whole)
+
+    def _frame(self, stored: bytes) -> tuple[bytes, bytes]:
+        """What the first frame holds, and what follows it."""
+        number = zstandard.get_frame_parameters(stored).dict_id
+        unpacking = self._decompressor(number).decompressobj()
+        return unpacking.decompress(stored), unpacking.unused_data
+
+    def _compressor(self, number: int) -> ZstdCompressor:
+        found: dict[int, ZstdCompressor] = self._mine.__dict__.setdefault("compressors", {})
+        if number not in found:
+            found[number] = ZstdCompressor(level=LEVEL, dict_data=self._dictionary(number))
+        return found[number]
+
+    def _decompressor(self, number: int) -> ZstdDecompressor:
+        found: dict[int, ZstdDecompressor] = self._mine.__dict__.setdefault("decompressors", {})
+        if number not in found:
+            found[number] = ZstdDecompressor(dict_data=self._dictionary(number))
+        return found[number]
+
+    def _dictionary(self, number: int) -> ZstdCompressionDict | None:
+        """A dictionary by its number; None for 0, which is none."""
+        if number == 0:
+            return None
+        if number not in self._dictionaries:
+            if (content := self._load(number)) is None:
+                raise CatalogError(f"the dictionary {number} is gone, by which items are packed")
+            self._dictionaries[number] = ZstdCompressionDict(content)
+        return self._dictionaries[number]
+
+    def _of_collection(self, connection: Connection, collection: str) -> int:
+        """The number of a collection's dictionary; 0 where it has none yet."""
+        # Asked each time: an item that is packed by a dictionary that is gone is lost.
+        mine = select(dictionaries.c.id).where(dictionaries.c.collection == collection)
+        return connection.scalar(mine) or 0
+
+
+def _parts(document: Mapping[str, Any], content: bytes) -> tuple[bytes, bytes]:
+    """The JSON before the assets, and from there on; the second is empty where they can't be told apart so."""
+    before = []
+    for name in document:
+        if name == "assets":
+            break
+        before.append(name)
+    head = orjson.dumps({name: document[name] for name in before})[:-1] + b","
+    return (head, content[len(head) :]) if content.startswith(head) else (content, b"")
+
+
+def _joined(compressor: ZstdCompressor, parts: tuple[bytes, bytes]) -> bytes:
+    return b"".join(compressor.compress(part) for part in parts if part)
