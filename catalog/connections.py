@@ -9,14 +9,17 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog import dialects
-from kartotek.errors import CatalogError
+from catalog.dialects import STATEMENT_MS
+from kartotek.errors import CatalogError, TookTooLong
 
 
 class Connections:
     """A pool of connections to one database. Safe to share between threads; close it when done."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = dialects.engine(url)
+    def __init__(self, url: str, *, milliseconds: int = STATEMENT_MS) -> None:
+        """`milliseconds` is how long the database works at a question."""
+        self.engine = dialects.engine(url, milliseconds)
+        self._milliseconds = milliseconds
 
     def close(self) -> None:
         """Give them up."""
@@ -29,16 +32,27 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to read by. Raises CatalogError where the database fails."""
+        """A connection to read by. Raises CatalogError where the database fails, TookTooLong where it is slow."""
+        with self._connected() as connection:
+            database = dialects.of(connection)
+            with database.limited(connection, self._milliseconds):
+                yield database.reading(connection)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         try:
             with self.engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
+            if dialects.took_too_long(error):
+                most = f"{self._milliseconds / 1_000:g} s, the most that a question is given"
+                words = f"it takes longer than {most}; ask for less: a shorter time, a smaller area, fewer collections"
+                raise TookTooLong(words) from error
             raise CatalogError(f"{self.place}: {str(reason).partition(chr(10))[0]}") from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection in a transaction: all that is written by it takes effect, or nothing. Raises as `reading`."""
-        with self.reading() as connection, dialects.writing(connection).begin():
+        with self._connected() as connection, dialects.writing(connection).begin():
             yield connection

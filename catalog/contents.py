@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import orjson
 import zstandard
 from sqlalchemy import Connection, bindparam, select, update
 from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
-from catalog import dialects
+from catalog import dialects, documents
 from catalog.models import dictionaries, items
 from kartotek.errors import CatalogError
 
@@ -38,10 +37,15 @@ class Contents:
         self._dictionaries: dict[int, ZstdCompressionDict] = {}
         self._mine = threading.local()  # zstandard's objects are one thread's at a time
 
-    def packed(self, connection: Connection, collection: str, document: Mapping[str, Any], content: bytes) -> bytes:
-        """An item's JSON, packed as its collection's items are."""
-        compressor = self._compressor(self._of_collection(connection, collection))
-        return _joined(compressor, _parts(document, content))
+    def dictionary(self, connection: Connection, collection: str) -> int:
+        """The number of a collection's dictionary; 0 where it has none yet."""
+        # Asked each time: an item that is packed by a dictionary that is gone is lost.
+        mine = select(dictionaries.c.id).where(dictionaries.c.collection == collection)
+        return connection.scalar(mine) or 0
+
+    def packed(self, number: int, content: bytes, head: int) -> bytes:
+        """An item's JSON packed by a dictionary; `head` is how much of it stands before the assets."""
+        return _joined(self._compressor(number), (content[:head], content[head:]))
 
     def whole(self, stored: bytes) -> bytes:
         """An item's JSON."""
@@ -59,15 +63,28 @@ class Contents:
 
     def train(self, connection: Connection, collection: str) -> None:
         """Make a collection's dictionary, if it has none and items enough, and pack by it those that there are."""
-        if self._of_collection(connection, collection):
+        if self.dictionary(connection, collection):
             return
         mine = select(items.c.pk, items.c.content).where(items.c.collection == collection).order_by(items.c.pk)
         some = connection.execute(mine.limit(TRAINED_ON)).all()
-        if len(some) < TRAINED_ON:
+        if len(some) < TRAINED_ON or not self._train(
+            connection, collection, [self._apart(row.content) for row in some]
+        ):
             return
-        samples: list[bytes | bytearray | memoryview] = [
-            part for row in some for part in self._apart(row.content) if part
-        ]
+        compressor = self._compressor(self.dictionary(connection, collection))
+        put = update(items).where(items.c.pk == bindparam("row"))
+        packed = [{"row": row.pk, "content": _joined(compressor, self._apart(row.content))} for row in some]
+        connection.execute(put, packed)
+
+    def train_of(self, connection: Connection, collection: str, given: Sequence[tuple[bytes, int]]) -> None:
+        """The same of items that are about to be entered, each with how much of it stands before the assets."""
+        if len(given) >= TRAINED_ON and not self.dictionary(connection, collection):
+            some = given[:: len(given) // TRAINED_ON][:TRAINED_ON]
+            self._train(connection, collection, [(content[:head], content[head:]) for content, head in some])
+
+    def _train(self, connection: Connection, collection: str, apart: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Make a collection's dictionary; whether it was made here."""
+        samples: list[bytes | bytearray | memoryview] = [part for parts in apart for part in parts if part]
         # At random, so that none is given twice, whatever was removed meanwhile: who has one of it keeps it.
         number = NUMBERS[secrets.randbelow(len(NUMBERS))]
         made = zstandard.train_dictionary(DICTIONARY, samples, dict_id=number)
@@ -75,16 +92,14 @@ class Contents:
         # Of two that train at once, one does.
         adding = dialects.of(connection).insert(dictionaries).values(row).on_conflict_do_nothing()
         if connection.execute(adding.returning(dictionaries.c.id)).first() is None:
-            return
-        self._dictionaries[number] = made
-        compressor = self._compressor(number)
-        put = update(items).where(items.c.pk == bindparam("row"))
-        packed = [{"row": row.pk, "content": _joined(compressor, self._apart(row.content))} for row in some]
-        connection.execute(put, packed)
+            return False
+        self._dictionaries[number] = made  # other connections don't see it yet
+        return True
 
     def _apart(self, stored: bytes) -> tuple[bytes, bytes]:
         whole = self.whole(stored)
-        return _parts(orjson.loads(whole), whole)
+        head = documents.head(orjson.loads(whole), whole)
+        return whole[:head], whole[head:]
 
     def _frame(self, stored: bytes) -> tuple[bytes, bytes]:
         """What the first frame holds, and what follows it."""
@@ -113,23 +128,6 @@ class Contents:
                 raise CatalogError(f"the dictionary {number} is gone, by which items are packed")
             self._dictionaries[number] = ZstdCompressionDict(content)
         return self._dictionaries[number]
-
-    def _of_collection(self, connection: Connection, collection: str) -> int:
-        """The number of a collection's dictionary; 0 where it has none yet."""
-        # Asked each time: an item that is packed by a dictionary that is gone is lost.
-        mine = select(dictionaries.c.id).where(dictionaries.c.collection == collection)
-        return connection.scalar(mine) or 0
-
-
-def _parts(document: Mapping[str, Any], content: bytes) -> tuple[bytes, bytes]:
-    """The JSON before the assets, and from there on; the second is empty where they can't be told apart so."""
-    before = []
-    for name in document:
-        if name == "assets":
-            break
-        before.append(name)
-    head = orjson.dumps({name: document[name] for name in before})[:-1] + b","
-    return (head, content[len(head) :]) if content.startswith(head) else (content, b"")
 
 
 def _joined(compressor: ZstdCompressor, parts: tuple[bytes, bytes]) -> bytes:

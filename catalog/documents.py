@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import orjson
 
 from kartotek.errors import BadRequest
+from kartotek.storage import MARKER
 
-CONVERTED = b'"kartotek:recipe":'
-"""Stands in the JSON of an item that is converted, and not of one that is registered."""
-_SERVER = frozenset({"self", "root", "parent", "collection", "items"})
-"""The links that depend on where the server stands; it adds them to each answer."""
+RECIPE = "kartotek:recipe"
+"""The property of an item that is converted, and not of one that is registered."""
+CONVERTED = f'"{RECIPE}":'.encode()
+"""How it stands in JSON."""
+_ID = frozenset("/\0")
+"""What can't stand in an id: a path would end there, and PostgreSQL takes no zero."""
+_SERVER = frozenset(
+    {
+        *("self", "root", "parent", "collection", "items", "item", "child", "aggregate", "aggregations"),
+        *(f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("queryables", "sortables")),
+    }
+)
+"""The links that depend on where the server stands, or on what else is in the catalog; it adds them to each answer."""
 
 
 def stored(document: Mapping[str, Any]) -> bytes:
@@ -25,16 +36,61 @@ def stored(document: Mapping[str, Any]) -> bytes:
     return orjson.dumps({**{name: value for name, value in document.items() if name != "links"}, "links": links})
 
 
+def head(document: Mapping[str, Any], content: bytes) -> int:
+    """How many bytes of an item's stored JSON stand before its assets; all of them where these are not apart.
+
+    >>> head({"id": "x", "links": [], "assets": {}}, b'{"id":"x","assets":{},"links":[]}')
+    10
+    """
+    before = dict(takewhile(lambda member: member[0] != "assets", document.items()))
+    before.pop("links", None)  # which are stored last, wherever they came
+    first = orjson.dumps(before)[:-1] + b","
+    return len(first) if content.startswith(first) else len(content)
+
+
+def inward(document: dict[str, Any], root: str) -> dict[str, Any]:
+    """An item that comes from elsewhere, or that we gave out ourselves and that comes back.
+
+    Files of its own that lie under our public root are ours again; where it came from is a link `via`, since our links
+    take the place of its own.
+    """
+    own, assets = f"{root}/{document.get('collection')}/{document['id']}/", document.get("assets")
+    if isinstance(assets, Mapping):
+        document = {**document, "assets": {name: _inward(asset, own, root) for name, asset in assets.items()}}
+    links = document.get("links", [])
+    came = next((link.get("href") for link in links if link.get("rel") == "self"), None)
+    ours = isinstance(came, str) and root.startswith(came.partition("/collections/")[0])
+    if isinstance(came, str) and came.startswith("http") and not ours and not any(_is_via(link) for link in links):
+        document = {**document, "links": [*links, {"rel": "via", "href": came, "type": "application/geo+json"}]}
+    return document
+
+
+def _inward(asset: Any, own: str, root: str) -> Any:
+    href = asset.get("href") if isinstance(asset, Mapping) else None
+    if not isinstance(href, str) or not href.startswith(own):
+        return asset
+    return {**asset, "href": MARKER + href.removeprefix(f"{root}/")}
+
+
+def _is_via(link: Mapping[str, Any]) -> bool:
+    return link.get("rel") == "via"
+
+
 def parsed(content: bytes) -> dict[str, Any]:
     """An item or a collection from its JSON. Raises BadRequest where it can't be one."""
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"no JSON: {error}") from None
+    return checked(found)
+
+
+def checked(found: Any) -> dict[str, Any]:
+    """A document as far as it must be an item or a collection for anything to be said of it. Raises BadRequest."""
     if not isinstance(found, dict) or not isinstance(found.get("id"), str):
         raise BadRequest("no item and no collection: give a JSON object with an id")
-    if "\0" in found["id"]:
-        raise BadRequest(f"{found['id']!r}: an id can't have a zero in it")
+    if not found["id"] or not _ID.isdisjoint(found["id"]):
+        raise BadRequest(f"{found['id'][:100]!r}: an id can't be empty, nor have a slash or a zero in it")
     links = found.get("links", [])
     if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
         raise BadRequest(f"{found['id']}: links must be a list of JSON objects")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from catalog.queryables import TYPED, Kind
@@ -17,6 +18,8 @@ from kartotek.errors import BadRequest
 
 _DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\S*", re.ASCII)
+ASSETS = "assets"
+"""The fact that is no property: the names of an item's assets."""
 MAX_TEXT = 2_000
 """Letters of a text; longer ones are not compared."""
 
@@ -36,14 +39,15 @@ def facts(properties: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def columns(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of an item's row that hold its properties."""
+def columns(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an item's row that hold its properties, and what its assets are called: its bands and masks."""
+    properties, assets = document["properties"], document.get("assets") or {}
     return {
         "platform": _of(str, properties.get("platform")),
         "cloud_cover": _of((int, float), properties.get("eo:cloud_cover")),
         "snow_cover": _of((int, float), properties.get("eo:snow_cover")),
         "granule": _of(str, properties.get("grid:code")),
-        "facts": facts(properties),
+        "facts": {**({ASSETS: list(assets)} if assets else {}), **facts(properties)},
     }
 
 
@@ -56,7 +60,7 @@ def kind(fact: Any) -> Kind | None:
             return Kind.INTEGER
         case float():
             return Kind.NUMBER
-        case list():
+        case list() | tuple():
             return Kind.ARRAY
         case str() if _TIME.fullmatch(fact):
             return Kind.INSTANT
@@ -79,7 +83,7 @@ def time_text(moment: datetime) -> str:
 
 def canonical(text: str) -> str | None:
     """A text as facts have it; None for one that looks like a time and is none."""
-    if not _TIME.fullmatch(text):
+    if text[10:11] not in ("T", "t") or not _TIME.fullmatch(text):
         return text
     try:
         return time_text(instant(text))
@@ -99,6 +103,7 @@ def _fact(value: Any) -> Any:
     return value if isinstance(value, int | float) else None
 
 
+@lru_cache(maxsize=4096)
 def _speakable(name: str) -> bool:
     """Whether both databases can be asked for a member of that name."""
     return '"' not in name and "\\" not in name and "\0" not in name and len(name) <= 200

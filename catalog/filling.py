@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import orjson
 from sqlalchemy import bindparam, select, update
 
-from catalog import summaries, tally
+from catalog import documents, summaries, tally
 from catalog.connections import Connections
 from catalog.contents import Contents
 from catalog.facts import columns
 from catalog.models import items
-from catalog.tally import Tally
 
 BATCH = 1_000
 
@@ -27,16 +27,18 @@ def fill(connections: Connections, contents: Contents) -> None:
             rows = connection.execute(there.where(items.c.pk > last)).all()
             if not rows:
                 return
+            numbers = {}
             for collection in sorted({row.collection for row in rows}):
                 contents.train(connection, collection)
-            filled, added = [], defaultdict[str, Tally](Tally)
+                numbers[collection] = contents.dictionary(connection, collection)
+            filled, of_each = [], defaultdict[str, list[dict[str, Any]]](list)
             for row in rows:
                 content = contents.whole(row.content)
                 document = orjson.loads(content)
-                properties = document["properties"]
-                packed = contents.packed(connection, row.collection, document, content)
-                filled.append({"row": row.pk, "content": packed, **columns(properties)})
-                added[row.collection] += tally.of_item(properties, row.footprint.bounds, row.start, row.end)
+                packed = contents.packed(numbers[row.collection], content, documents.head(document, content))
+                found = columns(document)
+                filled.append({"row": row.pk, "content": packed, **found})
+                of_each[row.collection].append({**row._mapping, **found})
             connection.execute(put, filled)
-            summaries.note(connection, added)
+            summaries.note(connection, {name: tally.of_rows(some) for name, some in of_each.items()})
         last = rows[-1].pk

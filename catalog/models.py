@@ -128,6 +128,14 @@ dictionaries = Table(
 )
 """What the items of a collection have in common, by which their JSON is packed (`catalog.contents`)."""
 
+intakes = Table(
+    "intakes",
+    metadata,
+    Column("source", Name, primary_key=True),
+    Column("place", JSON, nullable=False),
+)
+"""How far items of other catalogues have come in (`catalog.intakes`)."""
+
 products = Table(
     "products",
     metadata,

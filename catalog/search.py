@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,11 +33,12 @@ class Search:
     start: datetime | None = None
     end: datetime | None = None
     """Items of which some instant lies between the two, both inclusive."""
-    filter: Tree | None = None
+    filter: Tree | None = field(default=None, hash=False)
     """CQL2, as `catalog.filters.grammar` gives it."""
-    names: Mapping[str, Queryable] = field(default_factory=lambda: TYPED)
-    """What may stand in the filter."""
-    order: tuple[Sort, ...] = NEWEST
+    names: Mapping[str, Queryable] | None = field(default=None, hash=False)
+    """What may stand in the filter, where that is more than the typed columns."""
+    order: tuple[Sort, ...] = ()
+    """Newest first, where nothing else is asked for."""
     heads: bool = False
     """Whether items may come without their assets and what follows these in their JSON."""
     limit: int = 10
@@ -53,6 +55,8 @@ class Page:
     """The items' places in the order, so that nobody has to parse them to know what they are."""
     next: Place | None
     previous: Place | None
+    state: bytes = b""
+    """Changes whenever an item does; shorter than the items."""
 
 
 def page(connection: Connection, reader: Reader, search: Search) -> Page:
@@ -60,11 +64,11 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     limit = min(search.limit, MAX_LIMIT)
     backwards = search.at is not None and search.at.backwards
     database = dialects.of(connection)
-    sorted_by = order.columns(search.order, database)
+    sorted_by = order.columns(search.order or NEWEST, database)
     wanted = (
         select(items.c.content, items.c.collection, items.c.id, *sorted_by)
         .where(visible(reader, items.c.collection), *conditions(database, search))
-        .order_by(*order.ordering(search.order, sorted_by, backwards=backwards))
+        .order_by(*order.ordering(search.order or NEWEST, sorted_by, backwards=backwards))
         .limit(limit + 1)
     )
     rows: Sequence[Any] = connection.execute(wanted).all()
@@ -72,12 +76,14 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     rows = rows[:limit]
     if backwards:
         rows = rows[::-1]
+    state = hashlib.blake2b(b"".join(row[0] for row in rows), digest_size=16).digest()
     places = tuple(Place(tuple(values), collection, name) for _, collection, name, *values in rows)
     return Page(
         tuple(row[0] for row in rows),
         places,
         next=places[-1] if places and (more or backwards) else None,
         previous=replace(places[0], backwards=True) if places and search.at and (more or not backwards) else None,
+        state=state,
     )
 
 
@@ -97,7 +103,7 @@ def conditions(database: Database, search: Search) -> Sequence[ColumnElement[boo
     if search.end is not None:
         found.append(items.c.start <= search.end)
     if search.filter is not None:
-        found.append(filters.condition(search.filter, search.names, database))
+        found.append(filters.condition(search.filter, search.names or TYPED, database))
     if search.at is not None:
-        found += order.beyond(search.at, search.order, order.columns(search.order, database))
+        found += order.beyond(search.at, search.order or NEWEST, order.columns(search.order or NEWEST, database))
     return found

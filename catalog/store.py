@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, true
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, true
 
+from catalog import aggregates as aggregating
 from catalog import (
-    dialects, documents, entries, filling, holds, ledger, naming, registering, revisions, summaries,
+    dialects,
+    documents,
+    entries,
+    filling,
+    holds,
+    ledger,
+    loading,
+    naming,
+    registering,
+    revisions,
+    summaries,
 )  # fmt: skip
 from catalog import search as searching
 from catalog.access import Reader, visible
+from catalog.aggregates import Aggregate, Interval
 from catalog.connections import Connections
 from catalog.contents import Contents
+from catalog.dialects import STATEMENT_MS
 from catalog.holds import Hold, Holds
+from catalog.intakes import Intakes
 from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
+from catalog.loading import Loaded
 from catalog.matched import Matched, matched
-from catalog.models import collections, dictionaries, items, rings, squares
+from catalog.models import collections, dictionaries, items, products, squares
 from catalog.order import Place
 from catalog.queryables import Queryable
 from catalog.search import Page, Search
 from catalog.tally import Tally
-from kartotek.errors import NotFound, NotMigrated
+from kartotek.errors import Conflict, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
 
 COUNT_MS = 100
@@ -37,8 +52,9 @@ FILLED_AFTER = "0004"
 class Catalog:
     """STAC items in a database. Safe to share between threads; close it when done."""
 
-    def __init__(self, url: str) -> None:
-        self._connections = Connections(url)
+    def __init__(self, url: str, *, milliseconds: int = STATEMENT_MS) -> None:
+        """`milliseconds` is how long the database works at a question."""
+        self._connections = Connections(url, milliseconds=milliseconds)
         self._contents = Contents(self._dictionary)
 
     def close(self) -> None:
@@ -54,6 +70,11 @@ class Catalog:
     def holds(self) -> Holds:
         """The holds on items' files, in the same database."""
         return Holds(self._connections)
+
+    @property
+    def intakes(self) -> Intakes:
+        """How far items of other catalogues have come in, in the same database."""
+        return Intakes(self._connections)
 
     @property
     def place(self) -> str:
@@ -122,8 +143,7 @@ class Catalog:
 
     def collection(self, reader: Reader, name: str) -> bytes:
         """A collection's JSON. Raises NotFound."""
-        wanted = select(collections.c.content).where(collections.c.id == name, visible(reader, collections.c.id))
-        found = self._content(wanted, name)
+        found = self._content(_of_collection(reader), collection=name)
         if found is None:
             raise NotFound(f"no collection {name!r}")
         return found
@@ -143,10 +163,7 @@ class Catalog:
 
     def find(self, reader: Reader, collection: str, name: str) -> bytes | None:
         """An item's JSON; None where there is none, or none that the reader may see."""
-        wanted = select(items.c.content).where(
-            items.c.collection == collection, items.c.id == name, visible(reader, items.c.collection)
-        )
-        found = self._content(wanted, collection, name)
+        found = self._content(_of_item(reader), collection=collection, name=name)
         return None if found is None else self._contents.whole(found)
 
     def _dictionary(self, number: int) -> bytes | None:
@@ -154,12 +171,12 @@ class Catalog:
             found: bytes | None = connection.scalar(select(dictionaries.c.content).where(dictionaries.c.id == number))
         return found
 
-    def _content(self, wanted: Select[bytes], *names: str) -> bytes | None:
+    def _content(self, wanted: Select[bytes], **names: str) -> bytes | None:
         """What a query for one row finds; nothing for names with a zero, which no id has and PostgreSQL refuses."""
-        if any("\0" in name for name in names):
+        if any("\0" in name for name in names.values()):
             return None
         with self._connections.reading() as connection:
-            found: bytes | None = connection.scalar(wanted)
+            found: bytes | None = connection.scalar(wanted, names)
         return found
 
     def search(self, reader: Reader, search: Search) -> Page:
@@ -169,9 +186,21 @@ class Catalog:
         unpack = self._contents.head if search.heads else self._contents.whole
         return replace(found, items=tuple(unpack(content) for content in found.items))
 
+    def places(self, reader: Reader, search: Search) -> Sequence[Place]:
+        """Where the items of a page stand, without the items."""
+        with self._connections.reading() as connection:
+            return searching.page(connection, reader, search).places
+
     def matched(self, reader: Reader, search: Search, *, milliseconds: int = COUNT_MS) -> Matched:
         """How many items all pages of a search have."""
         return matched(self._connections, reader, search, milliseconds=milliseconds)
+
+    def aggregates(
+        self, reader: Reader, search: Search, names: Sequence[str], *, interval: Interval = "month"
+    ) -> list[Aggregate]:
+        """What the items of a search are like, counted. Raises BadRequest where there is no aggregate of a name."""
+        with self._connections.reading() as connection:
+            return aggregating.aggregates(connection, reader, search, names, interval=interval)
 
     def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Place, bytes]]:
         """All items that a search finds, each with its place in the order; read a page of its limit at a time."""
@@ -247,9 +276,32 @@ class Catalog:
             if counted:
                 connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
             if before != content:
-                due = summaries.note(connection, {one.collection: entries.adds(one, replaced=before is not None)})
+                due = summaries.note(connection, entries.adds([(one, before is None)]))
         self._keep(due)
         return before is not None
+
+    def load(self, given: Sequence[entries.Entry], *, keep: bool = False) -> Loaded:
+        """Enter items in one transaction, in the place of those that are there unless these are to be kept.
+
+        Of several of one id the last counts. Raises NotFound where a collection is not there; nothing has changed then.
+        """
+        with self._connections.reading() as connection:
+            prepared = loading.prepare(connection, self._contents, given)
+        with self._connections.writing() as connection:
+            found, due = loading.load(connection, self._contents, prepared, keep=keep)
+        self._keep(due)
+        return found
+
+    def holds_ours(self, collection: str) -> bool:
+        """Whether a collection has items that kartotek converted or registered."""
+        mine = (items.c.collection == collection,)
+        with self._connections.reading() as connection:
+            converted = dialects.of(connection).has(items.c.facts, documents.RECIPE)
+            entered = select(products.c.pk).where(products.c.collection == collection).limit(1)
+            return any(
+                connection.scalar(wanted) is not None
+                for wanted in (entered, select(items.c.pk).where(*mine, converted).limit(1))
+            )
 
     def registered(self, places: Collection[str]) -> dict[str, str | None]:
         """Place → href of those of the places that have an item, registered or converted."""
@@ -266,7 +318,7 @@ class Catalog:
         found = [(given, entries.entry(given.content)) for given in registrations]
         kinds = {content: _collection_row(content) for content in {given.collection for given in registrations}}
         visible: dict[str, bool] = {}
-        added = defaultdict[str, Tally](Tally)
+        added: list[tuple[entries.Entry, bool]] = []
         with self._connections.writing() as connection:
             if hold is not None:
                 holds.check(connection, hold)
@@ -278,10 +330,10 @@ class Catalog:
                 visible[given.source.place] = before is None or documents.CONVERTED not in before
                 if visible[given.source.place] and before != one.content:
                     entries.place(connection, pk, one)
-                    added[one.collection] += entries.adds(one, replaced=before is not None)
+                    added.append((one, before is None))
             converted = [place for place, written in visible.items() if not written]
             registering.skip(connection, converted, cause="Converted", reason="its item is converted already")
-            due = summaries.note(connection, added)
+            due = summaries.note(connection, entries.adds(added))
         self._keep(due)
         return [visible[given.source.place] for given in registrations]
 
@@ -301,17 +353,53 @@ class Catalog:
         with self._connections.writing() as connection:
             _enter(connection, row, keep=kept)
 
+    def change_item(
+        self, collection: str, name: str, change: Callable[[bytes | None], entries.Entry | None]
+    ) -> tuple[bytes | None, bytes | None]:
+        """Have an item changed by whoever knows how: from its JSON, or None, to what takes its place, or None.
+
+        The JSON before and after. Nobody else changes it meanwhile. What `change` raises is raised, and nothing has
+        changed; Conflict where somebody else added the item just now, NotFound where there is no such collection.
+        """
+        with self._connections.writing() as connection:
+            mine = select(items.c.pk, items.c.content).where(items.c.collection == collection, items.c.id == name)
+            there = connection.execute(mine.with_for_update()).first()
+            before = None if there is None else self._contents.whole(there.content)
+            one = change(before)
+            due = set[str]()
+            if one is not None:
+                prepared = loading.prepare(connection, self._contents, [one])
+                loaded, due = loading.load(connection, self._contents, prepared)
+                if before is None and not loaded.added:
+                    raise Conflict(f"item {name!r} was added by somebody else just now")
+            elif there is not None:
+                loading.remove(connection, [there.pk])
+                due = summaries.note(connection, {collection: Tally(count=-1, removed=True)})
+        self._keep(due)
+        return before, None if one is None else one.content
+
     def delete_item(self, collection: str, name: str) -> None:
         """Take an item out of the catalog; its files stay. Raises NotFound."""
-        with self._connections.writing() as connection:
-            pk = connection.scalar(select(items.c.pk).where(items.c.collection == collection, items.c.id == name))
-            if pk is None:
+
+        def gone(before: bytes | None) -> None:
+            if before is None:
                 raise NotFound(f"no item {name!r} in collection {collection!r}")
-            dialects.of(connection).unindex_place(connection, pk)
-            connection.execute(delete(rings).where(rings.c.item == pk))
-            gone = connection.execute(delete(items).where(items.c.pk == pk)).rowcount
-            due = summaries.note(connection, {collection: Tally(count=-gone, removed=True)})
-        self._keep(due)
+
+        self.change_item(collection, name, gone)
+
+    def change_collection(
+        self, name: str, change: Callable[[bytes | None], bytes | None]
+    ) -> tuple[bytes | None, bytes | None]:
+        """Have a collection changed, as `change_item` does it; where nothing takes its place its items go too."""
+        with self._connections.writing() as connection:
+            mine = select(collections.c.content).where(collections.c.id == name).with_for_update()
+            before = connection.scalar(mine)
+            after = change(before)
+            if after is not None:
+                _enter(connection, _collection_row(after), keep=["private"])
+            elif before is not None:
+                loading.remove_collection(connection, name)
+        return before, after
 
     def _keep(self, due: Collection[str]) -> None:
         """Sum up what has been noted of collections, and see to it that their items are packed well."""
@@ -319,6 +407,21 @@ class Catalog:
         for name in sorted(due):
             with self._connections.writing() as connection:
                 self._contents.train(connection, name)
+
+
+@lru_cache(maxsize=1_000)
+def _of_item(reader: Reader) -> Select[bytes]:
+    """One item's JSON; put together once for each reader, which takes as long as to run it."""
+    mine = (items.c.collection == bindparam("collection"), items.c.id == bindparam("name"))
+    return select(items.c.content).where(*mine, visible(reader, items.c.collection))
+
+
+@lru_cache(maxsize=1_000)
+def _of_collection(reader: Reader) -> Select[bytes]:
+    """One collection's JSON, likewise."""
+    return select(collections.c.content).where(
+        collections.c.id == bindparam("collection"), visible(reader, collections.c.id)
+    )
 
 
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:
@@ -331,6 +434,7 @@ def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) 
 def _collection_row(content: bytes, *, private: bool = False) -> dict[str, Any]:
     """A collection's columns."""
     document = documents.parsed(content)
+    document.pop("kartotek:items", None)  # which is counted
     return {"id": document["id"], "private": private, "content": documents.stored(document)}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from catalog import dialects, tally
 from catalog.access import Reader, visible
@@ -40,12 +41,18 @@ def of(connection: Connection, reader: Reader, names: Iterable[str] | None = Non
     if names is not None:
         wanted = wanted.where(collections.c.id.in_(list(names)))
     found = dict.fromkeys(connection.scalars(wanted), EMPTY)
-    for table in (summaries, changes):
-        rows = connection.execute(
-            select(table.c.collection, table.c.content).where(table.c.collection.in_(list(found)))
-        )
-        for collection, content in rows:
-            found[collection] += tally.read(content)
+    noted = [
+        select(table.c.collection, table.c.content).where(table.c.collection.in_(list(found)))
+        for table in (summaries, changes)
+    ]
+    try:
+        rows = [row for wanted in noted for row in connection.execute(wanted)]
+    except DBAPIError as error:
+        if not dialects.of(connection).lacks_table(error.orig):
+            raise
+        return found  # tables are on their way to another version: what is stored of collections is told meanwhile
+    for collection, content in rows:
+        found[collection] += tally.read(content)
     return found
 
 

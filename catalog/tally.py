@@ -5,10 +5,12 @@ Tallies add up, so that a writer notes its own without a look at what others hav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
+
+import shapely
 
 from catalog import facts
 from catalog.facts import time_text
@@ -22,6 +24,14 @@ MAX_FACTS = 500
 """Different facts of one collection; the others can't be searched by."""
 
 Bounds = tuple[float, float, float, float]
+
+_COLUMNS = tuple(
+    (name, str(one.column.key))
+    for name, one in TYPED.items()
+    if one.column is not None and name not in ("id", "collection", "geometry", "datetime")
+)
+"""The properties that have a column: name and column."""
+_RANGED = frozenset({Kind.INSTANT, Kind.DATE, Kind.INTEGER, Kind.NUMBER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +94,24 @@ class Tally:
 EMPTY = Tally()
 
 
-def of_item(
-    properties: Mapping[str, Any], bounds: Bounds, start: datetime, end: datetime, *, new: bool = True
-) -> Tally:
-    """One item's."""
-    held = {**facts.facts(properties), **{name: properties[name] for name in TYPED if properties.get(name) is not None}}
-    found = {name: _fact(value) for name, value in held.items() if name != "datetime"}
+def of_rows(rows: Sequence[Mapping[str, Any]]) -> Tally:
+    """Items, one or more, by their rows in the table."""
+    if not rows:
+        return EMPTY
+    held = defaultdict[str, list[Any]](list)
+    for row in rows:
+        for name, value in row["facts"].items():
+            held[name].append(value)
+    for name, column in _COLUMNS:
+        held[name] = [row[column] for row in rows if row[column] is not None]
+    found = {name: _fact(values) for name, values in held.items()}
+    bounds = shapely.bounds([row["footprint"] for row in rows])
     return Tally(
-        count=int(new),
-        bounds=bounds,
-        start=time_text(start),
-        end=time_text(end),
-        facts={name: fact for name, fact in found.items() if fact is not None},
+        count=len(rows),
+        bounds=(*bounds[:, :2].min(axis=0).tolist(), *bounds[:, 2:].max(axis=0).tolist()),
+        start=time_text(min(row["start"] for row in rows)),
+        end=time_text(max(row["end"] for row in rows)),
+        facts={name: fact for name, fact in found.items() if fact.kinds},
     )
 
 
@@ -139,15 +155,34 @@ def read(stored: Mapping[str, Any]) -> Tally:
     )
 
 
-def _fact(value: Any) -> Fact | None:
-    kind = facts.kind(value)
-    if kind is None:
-        return None
-    members = value if isinstance(value, list) else [value]
-    told = not any(isinstance(one, str) and len(one) > MAX_LETTERS for one in members)
-    values = frozenset(members) if told and kind not in (Kind.INSTANT, Kind.NUMBER) else None
-    ends = value if kind in (Kind.INSTANT, Kind.DATE, Kind.INTEGER, Kind.NUMBER) else None
-    return Fact(frozenset({kind}), values, ends, ends)
+def _fact(values: Iterable[Any]) -> Fact:
+    """What some values of one property are."""
+    members: set[str | float | bool] | None = set()
+    kinds: set[Kind] = set()
+    ends: list[Any] = []
+    # Each value once, an array as a tuple; true and 1 are not the same.
+    for _, value in {(type(one), tuple(one) if isinstance(one, list) else one) for one in values}:
+        kind = facts.kind(value)
+        if kind is None:
+            continue
+        kinds.add(kind)
+        if kind in _RANGED:
+            ends.append(value)
+        if members is not None:
+            few = kind not in (Kind.INSTANT, Kind.NUMBER)
+            members |= set(value) if isinstance(value, tuple) else {value}
+            if not few or len(members) > MAX_VALUES:
+                members = None
+    if members is not None and any(isinstance(one, str) and len(one) > MAX_LETTERS for one in members):
+        members = None
+    # Texts and numbers have no order in common.
+    alike = len({isinstance(one, str) for one in ends}) == 1
+    return Fact(
+        frozenset(kinds),
+        None if members is None else frozenset(members),
+        min(ends) if alike else None,
+        max(ends) if alike else None,
+    )
 
 
 def _around(one: Bounds | None, other: Bounds | None) -> Bounds | None:

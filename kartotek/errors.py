@@ -15,11 +15,15 @@ KartotekError
 │   └── Corrupted           what lies there is not what was written
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
+├── OriginError             another catalogue can't be read
+├── TookTooLong             a question that the database was not through with in its time
 ├── ClusterError            the Dask cluster can't be used
 │   └── LostTask            its worker or its scheduler is gone
 ├── LostLease               what a worker has in hand is another's now
 ├── Busy                    an item's files are in somebody else's hands
 ├── NotFound                no such collection, item, file or tile, for this reader
+├── Conflict                what is there already, or is not the caller's to change
+├── Outdated                what is to be changed is not any more as the caller has seen it
 ├── BadRequest              a search or a parameter that can't be answered as it stands
 └── BadSettings             a setting that can't work
 """
@@ -96,6 +100,14 @@ class NotMigrated(CatalogError):
     """A database whose tables are missing or of another version."""
 
 
+class TookTooLong(KartotekError):
+    """A question to the database that takes longer than one is given."""
+
+
+class OriginError(KartotekError):
+    """A catalogue of somebody else's that can't be read."""
+
+
 class ClusterError(KartotekError):
     """A Dask cluster that can't be used."""
 
@@ -114,6 +126,14 @@ class Busy(KartotekError):
 
 class NotFound(KartotekError):
     """No such collection, item, file or tile, as far as this reader may know."""
+
+
+class Conflict(KartotekError):
+    """An item or a collection that is there already, or that is not the caller's to change."""
+
+
+class Outdated(KartotekError):
+    """An item or a collection that is not any more as whoever changes it has seen it."""
 
 
 class BadRequest(KartotekError):

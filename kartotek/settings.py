@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, Json, ValidationError
@@ -46,6 +47,12 @@ class Settings(LogSettings):
     """Memory for decoded blocks of COGs, in MB."""
     max_body: int = Field(default=1 << 20, ge=1024)
     """Bytes of a request's body; larger ones are answered 413."""
+    max_stream: int = Field(default=100_000, ge=1)
+    """Items of one answer that streams them, as NDJSON, CSV or stac-geoparquet."""
+    statement_seconds: float = Field(default=8.0, gt=0)
+    """How long the database works at one question of `serve`."""
+    costly: int = Field(default=8, ge=1)
+    """Searches and sums that `serve` works at at a time; who waits for a second is told to come again."""
     profile: Literal["standard", "compact"] = "standard"
     """How blocks of COGs are packed: by DEFLATE, or in fewer bytes and more time by LZMA."""
     bands: Json[dict[str, Annotated[list[str], Field(min_length=1)]]] = Field(
@@ -56,6 +63,10 @@ class Settings(LogSettings):
     """Memory that the conversion of one product may ask for, in MB."""
     conversion_seconds: int = Field(default=3600, ge=1)
     """How long the conversion of one product may take."""
+    schemas: Path | None = None
+    """Folder with the JSON schemas of STAC extensions, each under its address without https://; unset: none at hand."""
+    transactions: bool = False
+    """Whether `serve` lets anyone who reaches it enter, change and remove items and collections."""
     metrics: bool = False
     """Whether `serve` answers /metrics, which tells outsiders how much there is of private collections too."""
     stop_seconds: int = Field(default=30, ge=0)

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from catalog.dialects.columns import EPOCH, MICROSECOND, Facts, Footprint, Instant, Name, Ring
-from catalog.dialects.database import POOL, Database, Seconds, Wildcard
+from catalog.dialects.database import POOL, STATEMENT_MS, Database, Seconds, Wildcard
 from catalog.dialects.postgis import PostGIS
 from catalog.dialects.sqlite import SQLite
 from kartotek.errors import BadSettings
@@ -21,6 +21,7 @@ __all__ = [
     "EPOCH",
     "MICROSECOND",
     "POOL",
+    "STATEMENT_MS",
     "Database",
     "Facts",
     "Footprint",
@@ -40,10 +41,23 @@ def of(connection: Connection) -> Database:
     return DATABASES[connection.dialect.name]
 
 
-def engine(url: str) -> Engine:
-    """An engine for the catalog's database. Raises BadSettings for what is no URL, and for other databases."""
+def engine(url: str, milliseconds: int = STATEMENT_MS) -> Engine:
+    """An engine for the catalog's database, which works so long at a statement.
+
+    Raises BadSettings for what is no URL, and for other databases.
+    """
     found = _parsed(url)
-    return DATABASES[found.get_backend_name()].engine(found)
+    return DATABASES[found.get_backend_name()].engine(found, milliseconds)
+
+
+def took_too_long(error: SQLAlchemyError) -> bool:
+    """Whether the database gave up a statement for its time."""
+    return isinstance(error, DBAPIError) and any(one.took_too_long(error.orig) for one in DATABASES.values())
+
+
+def in_memory() -> Engine:
+    """An empty database of one connection, gone with it."""
+    return SQLite().in_memory()
 
 
 def exists(engine: Engine) -> bool:

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
 from shapely import Geometry
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 from sqlalchemy.engine import URL
 
 Seconds = float | ColumnElement[float]
+PlaceOf = tuple[int, Geometry, datetime, datetime]
+"""An item's number, its footprint, its start and its end."""
+
+STATEMENT_MS = 8_000
+"""How long a database works at a statement, unless another time is given."""
 
 POOL = {"pool_size": 10, "max_overflow": 30, "pool_timeout": 1}
 """As many connections as the server has threads; whoever finds none for a second is told to come again."""
 
 
+JSONS: dict[str, Callable[[Any], Any]] = {
+    "json_serializer": lambda value: orjson.dumps(value).decode(),
+    "json_deserializer": orjson.loads,
+}
+"""What writes and reads columns of JSON."""
+
+
 class Database(Protocol):
     """What the catalog asks of a kind of database."""
 
-    def engine(self, url: URL) -> Engine:
-        """Connections, as a server with threads wants them."""
+    def engine(self, url: URL, milliseconds: int) -> Engine:
+        """Connections, as a server with threads wants them; no statement takes longer, if the database sees to it."""
+        ...
+
+    def limited(self, connection: Connection, milliseconds: int) -> AbstractContextManager[None]:
+        """Statements end in an error that take longer, where the engine doesn't see to it."""
+        ...
+
+    def took_too_long(self, error: BaseException | None) -> bool:
+        """Whether an error of the driver says that a statement took too long."""
+        ...
+
+    def reading(self, connection: Connection) -> Connection:
+        """The connection as one that only reads wants it."""
         ...
 
     def exists(self, url: URL) -> bool:
@@ -53,12 +79,20 @@ class Database(Protocol):
         """Remove it."""
         ...
 
-    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
-        """Enter an item, or its new place, into the index of places, where that doesn't happen by itself."""
+    def write_items(
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[int, bool]]:
+        """Enter items, or what takes the place of those of the same collection and id: each one's number, and whether
+        it is new. No two of the rows are of one item.
+        """
         ...
 
-    def unindex_place(self, connection: Connection, pk: int) -> None:
-        """Take an item out of the index of places, where that doesn't happen by itself."""
+    def index_places(self, connection: Connection, places: Sequence[PlaceOf]) -> None:
+        """Enter items, or their new places, into the index of places, where that doesn't happen by itself."""
+        ...
+
+    def unindex_places(self, connection: Connection, numbers: Sequence[int]) -> None:
+        """Take items out of the index of places, where that doesn't happen by itself."""
         ...
 
     def relates(
@@ -82,6 +116,14 @@ class Database(Protocol):
 
     def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
         """What a query for one value gives; None where it takes longer."""
+        ...
+
+    def lacks_table(self, error: BaseException | None) -> bool:
+        """Whether an error of the driver says that there is no such table."""
+        ...
+
+    def period(self, instant: ColumnElement[datetime], interval: str) -> ColumnElement[str]:
+        """The beginning, in UTC, of the day, the month or the year of a time, such as 2024-06-01T00:00:00Z."""
         ...
 
     # Facts: members of a JSON object, null where they are absent or of another kind

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-from psycopg.errors import QueryCanceled
+import psycopg
+from psycopg import sql
+from psycopg.errors import QueryCanceled, UndefinedTable
 from shapely import Geometry
 from sqlalchemy import (
     Boolean,
+    Column,
     ColumnElement,
     Connection,
     DateTime,
     Double,
     Engine,
+    Integer,
     Interval,
     LargeBinary,
+    MetaData,
     Select,
     Table,
     Text,
@@ -26,6 +34,8 @@ from sqlalchemy import (
     case,
     cast,
     create_engine,
+    delete,
+    event,
     exists,
     func,
     literal,
@@ -38,25 +48,32 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.schema import CreateTable
 
 from catalog.dialects.columns import Instant, ewkb
-from catalog.dialects.database import POOL, Seconds, Wildcard
+from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 
-STATEMENT_MS = 8_000
-"""How long PostgreSQL works at a statement."""
+IDLE = 1.0
+"""Seconds after which a connection may be gone without anybody's having noticed."""
 
 
 class PostGIS:
     """PostgreSQL with its extensions postgis and btree_gist."""
 
-    def engine(self, url: URL) -> Engine:
+    def engine(self, url: URL, milliseconds: int) -> Engine:
         """With custom plans, since a generic one would parse the shape that is asked for again for each row."""
-        settings = {"plan_cache_mode": "force_custom_plan", "statement_timeout": STATEMENT_MS, "timezone": "UTC"}
+        settings = {"plan_cache_mode": "force_custom_plan", "statement_timeout": milliseconds, "timezone": "UTC"}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         arguments = {"options": options, "connect_timeout": 5, "application_name": "kartotek"}
-        # A connection is tried before it is used, so that a restart of the database is felt by few.
-        return create_engine(url, connect_args=arguments, pool_pre_ping=True, **POOL)
+        made = create_engine(url, connect_args=arguments, **JSONS, **POOL)
+        event.listen(made, "checkin", _left)
+        event.listen(made, "checkout", _tried)
+        return made
+
+    def reading(self, connection: Connection) -> Connection:
+        """Without a transaction, whose beginning and end would be two ways to the server and back."""
+        return connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def exists(self, url: URL) -> bool:
         """It says so itself where there is none."""
@@ -89,10 +106,46 @@ class PostGIS:
         """Remove it."""
         connection.execute(text("DROP INDEX ix_items_place"))
 
-    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
+    def write_items(
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[int, bool]]:
+        """By COPY to a table of the session's own, and one statement from there."""
+        names = list(rows[0])
+        incoming = Table(
+            "incoming",
+            MetaData(),
+            Column("place", Integer),
+            *(Column(name, items.c[name].type) for name in names),
+            prefixes=["TEMPORARY"],
+            postgresql_on_commit="DELETE ROWS",
+        )
+        connection.execute(CreateTable(incoming, if_not_exists=True))
+        listed = sql.SQL(", ").join(sql.Identifier(column.name) for column in incoming.c)
+        ours: Any = connection.connection.dbapi_connection
+        with ours.cursor().copy(sql.SQL("COPY incoming ({}) FROM STDIN").format(listed)) as copy:
+            for place, row in enumerate(rows):
+                copy.write_row([place, *(_written(row[name]) for name in names)])
+        given = [incoming.c[name] for name in names]
+        # In one order, so that no two writers wait for each other.
+        adding = postgresql.insert(items).from_select(
+            names, select(*given).order_by(incoming.c.collection, incoming.c.id)
+        )
+        changed = {name: adding.excluded[name] for name in names if name not in ("collection", "id")}
+        put = adding.on_conflict_do_update(index_elements=["collection", "id"], set_=changed)
+        written = put.returning(
+            items.c.pk, items.c.collection, items.c.id, literal_column("xmax = 0", Boolean).label("new")
+        ).cte("written")
+        same = and_(written.c.collection == incoming.c.collection, written.c.id == incoming.c.id)
+        found = connection.execute(
+            select(written.c.pk, written.c.new).join_from(written, incoming, same).order_by(incoming.c.place)
+        ).all()
+        connection.execute(delete(incoming))
+        return [(pk, new) for pk, new in found]
+
+    def index_places(self, connection: Connection, places: Sequence[PlaceOf]) -> None:
         """Nothing: the index is the table's own."""
 
-    def unindex_place(self, connection: Connection, pk: int) -> None:
+    def unindex_places(self, connection: Connection, numbers: Sequence[int]) -> None:
         """Nothing."""
 
     def relates(
@@ -119,17 +172,33 @@ class PostGIS:
         return None if west is None else (west, south, east, north)
 
     def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
-        """By the statement's own time, in a part of the transaction that may fail alone."""
+        """By the statement's own time."""
         try:
-            with connection.begin_nested():
-                connection.execute(text(f"SET LOCAL statement_timeout = {int(milliseconds)}"))
-                found = connection.scalar(wanted)
-                connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_MS}"))
-                return found
+            connection.execute(text(f"SET statement_timeout = {int(milliseconds)}"))
+            return connection.scalar(wanted)
         except OperationalError as error:
-            if isinstance(error.orig, QueryCanceled):
+            if self.took_too_long(error.orig):
                 return None
             raise
+        finally:
+            connection.execute(text("SET statement_timeout TO DEFAULT"))
+
+    def limited(self, connection: Connection, milliseconds: int) -> AbstractContextManager[None]:
+        """Nothing: PostgreSQL does it itself."""
+        return nullcontext()
+
+    def took_too_long(self, error: BaseException | None) -> bool:
+        """It was canceled."""
+        return isinstance(error, QueryCanceled)
+
+    def lacks_table(self, error: BaseException | None) -> bool:
+        """It has a class of its own."""
+        return isinstance(error, UndefinedTable)
+
+    def period(self, instant: ColumnElement[datetime], interval: str) -> ColumnElement[str]:
+        """By to_char."""
+        form = {"day": "YYYY-MM-DD", "month": "YYYY-MM-01", "year": "YYYY-01-01"}[interval]
+        return func.to_char(func.timezone("UTC", instant), f'{form}"T00:00:00Z"', type_=Text)
 
     def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """By jsonb's own operator."""
@@ -224,3 +293,29 @@ def _member(facts: ColumnElement[Any], name: str, kind: str) -> ColumnElement[st
 def _array(facts: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     found = func.jsonb_extract_path(facts, name, type_=JSONB)
     return case((func.jsonb_typeof(found) == "array", found))
+
+
+def _written(value: Any) -> Any:
+    """A column's value as COPY takes it."""
+    match value:
+        case Geometry():
+            return ewkb(value).hex()
+        case dict():
+            return orjson.dumps(value).decode()
+    return value
+
+
+def _left(_connection: Any, record: Any) -> None:
+    """Note when a connection was used last."""
+    record.info["left"] = time.monotonic()
+
+
+def _tried(connection: Any, record: Any, _proxy: object) -> None:
+    """Try a connection that nobody has used for a while, so that a restart of the database is felt by few."""
+    if time.monotonic() - record.info.get("left", math.inf) < IDLE:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError from error

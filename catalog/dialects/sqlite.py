@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     column,
@@ -41,14 +44,16 @@ from sqlalchemy import (
     text,
     type_coerce,
     union,
+    update,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import StaticPool
 
 from catalog.dialects import folding
 from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
-from catalog.dialects.database import POOL, Seconds, Wildcard
+from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 from kartotek.errors import BadSettings
 
 _JULIAN_1970 = 2440587.5
@@ -60,17 +65,28 @@ class SQLite:
     _place = table("items_place", *(column(name) for name in ("pk", "west", "east", "south", "north", "first", "last")))
     """The R*Tree; `first` and `last` are seconds since 1970. It keeps 32-bit floats, rounded outwards."""
 
-    def engine(self, url: URL) -> Engine:
+    def engine(self, url: URL, milliseconds: int) -> Engine:
         """With a write-ahead log, foreign keys, 30 s of patience for other writers, and transactions that SQLAlchemy
         begins itself, those that write with BEGIN IMMEDIATE (`writing`)."""
         if url.database in (None, "", ":memory:"):
             raise BadSettings(
                 "KARTOTEK_DATABASE: a database in memory is gone with each connection; give sqlite:///FILE"
             )
-        made = create_engine(url, connect_args={"timeout": 30}, **POOL)
+        made = create_engine(url, connect_args={"timeout": 30}, **JSONS, **POOL)
         event.listen(made, "connect", self._set_up)
         event.listen(made, "begin", self._begin)
         return made
+
+    def in_memory(self) -> Engine:
+        """An empty database of one connection, gone with it."""
+        made = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, **JSONS)
+        event.listen(made, "connect", self._set_up)
+        event.listen(made, "begin", self._begin)
+        return made
+
+    def reading(self, connection: Connection) -> Connection:
+        """As it is."""
+        return connection
 
     def exists(self, url: URL) -> bool:
         """SQLite would make an empty one of any name."""
@@ -103,16 +119,41 @@ class SQLite:
         """Remove it."""
         connection.execute(text(f"DROP TABLE {self._place.name}"))
 
-    def index_place(self, connection: Connection, pk: int, shape: Geometry, start: datetime, end: datetime) -> None:
-        """One row, after taking out the one that is there."""
-        west, south, east, north = shape.bounds
-        self.unindex_place(connection, pk)
-        row = {"pk": pk, "west": west, "east": east, "south": south, "north": north}
-        connection.execute(insert(self._place).values(**row, first=_seconds(start), last=_seconds(end)))
+    def write_items(
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[int, bool]]:
+        """Row by row; nobody else writes meanwhile, so that what is there and the next number are known."""
+        there: dict[tuple[str, str], int] = {}
+        for collection in {row["collection"] for row in rows}:
+            names = [row["id"] for row in rows if row["collection"] == collection]
+            mine = select(items.c.id, items.c.pk).where(items.c.collection == collection, items.c.id.in_(names))
+            there |= {(collection, name): pk for name, pk in connection.execute(mine)}
+        following = count((connection.scalar(select(func.max(items.c.pk))) or 0) + 1)
+        found = []
+        for row in rows:
+            pk = there.get((row["collection"], row["id"]))
+            found.append((next(following), True) if pk is None else (pk, False))
+        new = [{**row, "pk": pk} for row, (pk, is_new) in zip(rows, found, strict=True) if is_new]
+        old = [{**row, "row": pk} for row, (pk, is_new) in zip(rows, found, strict=True) if not is_new]
+        if new:
+            connection.execute(insert(items), new)
+        if old:
+            connection.execute(update(items).where(items.c.pk == bindparam("row")), old)
+        return found
 
-    def unindex_place(self, connection: Connection, pk: int) -> None:
-        """Remove the row."""
-        connection.execute(delete(self._place).where(self._place.c.pk == pk))
+    def index_places(self, connection: Connection, places: Sequence[PlaceOf]) -> None:
+        """Rows in the R*Tree, in the place of those that are there."""
+        rows = [
+            {"pk": pk, **dict(zip(("west", "south", "east", "north"), shape.bounds, strict=True)),
+             "first": _seconds(start), "last": _seconds(end)}
+            for pk, shape, start, end in places
+        ]  # fmt: skip
+        if rows:
+            connection.execute(insert(self._place).prefix_with("OR REPLACE"), rows)
+
+    def unindex_places(self, connection: Connection, numbers: Sequence[int]) -> None:
+        """Remove the rows."""
+        connection.execute(delete(self._place).where(self._place.c.pk.in_(numbers)))
 
     def relates(
         self,
@@ -153,18 +194,38 @@ class SQLite:
         return west, south, east, north
 
     def within(self, connection: Connection, wanted: Select[Any], milliseconds: int) -> Any | None:
-        """By a handler that SQLite asks every so often whether it is to go on."""
-        ours: Any = connection.connection.dbapi_connection
-        until = time.monotonic() + milliseconds / 1_000
-        ours.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        """As `limited`."""
         try:
-            return connection.scalar(wanted)
+            with self.limited(connection, milliseconds):
+                return connection.scalar(wanted)
         except OperationalError as error:
-            if "interrupted" in str(error.orig):
+            if self.took_too_long(error.orig):
                 return None
             raise
+
+    @contextmanager
+    def limited(self, connection: Connection, milliseconds: int) -> Iterator[None]:
+        """By a handler that SQLite asks every so often whether it is to go on."""
+        before = connection.info.get("until")
+        _stop_after(connection, min(time.monotonic() + milliseconds / 1_000, before or math.inf))
+        try:
+            yield
         finally:
-            ours.set_progress_handler(None, 0)
+            _stop_after(connection, before)
+
+    def took_too_long(self, error: BaseException | None) -> bool:
+        """It was interrupted."""
+        return isinstance(error, sqlite3.OperationalError) and "interrupted" in str(error)
+
+    def lacks_table(self, error: BaseException | None) -> bool:
+        """It says so in words."""
+        return isinstance(error, sqlite3.OperationalError) and "no such table" in str(error)
+
+    def period(self, instant: ColumnElement[datetime], interval: str) -> ColumnElement[str]:
+        """By strftime."""
+        form = {"day": "%Y-%m-%d", "month": "%Y-%m-01", "year": "%Y-01-01"}[interval]
+        seconds = cast(type_coerce(instant, BigInteger), Double) / 1_000_000.0
+        return func.strftime(f"{form}T00:00:00Z", seconds, "unixepoch", type_=Text)
 
     def has(self, facts: ColumnElement[Any], name: str) -> ColumnElement[bool]:
         """By the type that JSON gives it."""
@@ -247,13 +308,20 @@ class SQLite:
             "casei": (1, _on_text(folding.casei)),
             "accenti": (1, _on_text(folding.accenti)),
         }
-        for name, (count, function) in functions.items():
-            connection.create_function(f"kartotek_{name}", count, function, deterministic=True)
+        for name, (arguments, function) in functions.items():
+            connection.create_function(f"kartotek_{name}", arguments, function, deterministic=True)
 
     @staticmethod
     def _begin(connection: Connection) -> None:
         kind = "BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN"
         connection.exec_driver_sql(kind)
+
+
+def _stop_after(connection: Connection, until: float | None) -> None:
+    """Have statements interrupted from a time on."""
+    connection.info["until"] = until
+    ours: Any = connection.connection.dbapi_connection
+    ours.set_progress_handler(None if until is None else lambda: time.monotonic() > until, 10_000)
 
 
 def _seconds(instant: datetime) -> float:

@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("kartotek.cli.demo", "Make sample products, convert them, and serve them."),
     "failures": ("kartotek.cli.ledger", "List products that could not be converted, by cause."),
     "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
+    "ingest": ("kartotek.cli.ingest", "Enter items and collections that others have described."),
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
     "plan": ("kartotek.cli.plan", "Foretell how long products will take, and how many bytes."),
     "quarantine": ("kartotek.cli.ledger", "Set products aside that are not to be converted."),

@@ -1,4 +1,4 @@
-"""What filters compare, and what items are together; `Catalog.migrate` fills it, in many transactions, before 0005."""
+"""What filters compare, what items are together, and how far others came in; `Catalog.migrate` fills it before 0005."""
 
 from __future__ import annotations
 
@@ -41,11 +41,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_dictionaries"),
         sa.UniqueConstraint("collection", name="uq_dictionaries_collection"),
     )
+    op.create_table(
+        "intakes",
+        sa.Column("source", Name, nullable=False),
+        sa.Column("place", sa.JSON, nullable=False),
+        sa.PrimaryKeyConstraint("source", name="pk_intakes"),
+    )
 
 
 def downgrade() -> None:
     _unpack(op.get_bind())
-    for name in ("dictionaries", "summaries", "changes"):
+    for name in ("intakes", "dictionaries", "summaries", "changes"):
         op.drop_table(name)
     for name in ("facts", "granule", "snow_cover"):
         op.drop_column("items", name)

@@ -6,6 +6,7 @@ import pytest
 import shapely
 
 from catalog.access import OPERATOR, PUBLIC, Reader
+from catalog.aggregates import KINDS
 from catalog.order import Place
 from catalog.search import Search
 from catalog.store import Catalog
@@ -44,6 +45,12 @@ READS = {
         (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden")),),
         (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden", backwards=True)),),
     ],
+    "aggregates": [
+        (Search(), tuple(KINDS)),
+        (Search(collections=("secret",)), tuple(KINDS)),
+        (Search(area=HERE), ("total_count", "platform_frequency")),
+    ],
+    "places": [(Search(),), (Search(collections=("secret",)),), (Search(area=HERE, limit=1),)],
     "walk": [(Search(),), (Search(limit=1),), (Search(collections=("secret",)),), (Search(limit=2, area=HERE),)],
 }
 """Method of the catalog that takes a reader → what it is asked."""
@@ -80,8 +87,8 @@ def test_every_read_of_the_catalog_takes_a_reader_and_is_tested_here():
     assert taking == set(READS)
     assert {name for name, _ in methods if not name.startswith("_")} - taking == {
         # What writes, and what jobs ask that are the operator's own.
-        "check", "close", "delete_item", "migrate", "private", "publish", "put_collection", "ready", "register",
-        "registered", "set_aside",
+        "change_collection", "change_item", "check", "close", "delete_item", "holds_ours", "load", "migrate", "private",
+        "publish", "put_collection", "ready", "register", "registered", "set_aside",
     }  # fmt: skip
 
 

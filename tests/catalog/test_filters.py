@@ -71,6 +71,9 @@ def records(catalog, make_item, make_collection):
     for number, line in enumerate((STANDARD / "testdata.ndjson").read_text().splitlines()):
         record = json.loads(line)
         footprint = shape(record.pop("geom"))
+        west, south, east, north = footprint.bounds
+        if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+            continue  # no place on earth, where items are
         content = make_item(f"{number:03}", footprint=footprint, **record)
         catalog.publish(content, collection=make_collection())
         known.append(orjson.loads(content))

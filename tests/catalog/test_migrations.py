@@ -79,7 +79,7 @@ def fill(catalog, make_item, make_collection, count):
                 rows.append({"pk": pk, **entries.entry(content).row, "content": content})
             connection.execute(insert(models.items), rows)
             for row in rows:
-                database.index_place(connection, row["pk"], row["footprint"], row["start"], row["end"])
+                database.index_places(connection, [(row["pk"], row["footprint"], row["start"], row["end"])])
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT setval(pg_get_serial_sequence('items', 'pk'), :last)"), {"last": count})
         connection.execute(insert(models.rings), [

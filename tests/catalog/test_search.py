@@ -16,6 +16,8 @@ from catalog.search import MAX_LIMIT, Search
 from kartotek.errors import BadRequest
 
 NAMES = ("alpha", "beta", "gamma")
+PLATFORMS = ("sentinel-2a", "sentinel-2b")
+BANDS = ("B04", "B08", "SCL")
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 
 
@@ -49,6 +51,7 @@ def times(chance):
 def properties(chance):
     """Some of what items may be sorted by: of a typed column, and of facts; many share a value, many have none."""
     found = {
+        "platform": chance.choice(PLATFORMS),
         "eo:cloud_cover": chance.choice([0, 0.5, 12.25, 100]),
         "sat:relative_orbit": chance.randrange(5),
         "s2:processing_baseline": chance.choice(["02.04", "05.10", "Ä"]),
@@ -58,6 +61,7 @@ def properties(chance):
     return {name: value for name, value in found.items() if chance.random() < 0.7}
 
 
+ASKABLE = {**TYPED, "assets": Queryable(name="assets", kind=Kind.ARRAY)}
 SORTABLE = (
     *(TYPED[name] for name in ("id", "collection", "datetime", "eo:cloud_cover")),
     Queryable(name="sat:relative_orbit", kind=Kind.INTEGER),
@@ -68,7 +72,7 @@ SORTABLE = (
 
 
 def fill(catalog, make_item, make_collection, count, *, seed=1, **fixed):
-    """Items published to a catalog: (collection, id, footprint, datetime, start, end, properties)."""
+    """Items published to a catalog: (collection, id, footprint, datetime, start, end, properties, bands)."""
     chance = random.Random(seed)
     known = []
     for number in range(count):
@@ -79,8 +83,10 @@ def fill(catalog, make_item, make_collection, count, *, seed=1, **fixed):
         place, when = footprint(chance), {**times(chance), **fixed}
         start, end = when.get("start") or when["at"], when.get("end") or when["at"]
         more = properties(chance)
-        known.append((collection, name, place, when.get("at") or start, start, end, more))
-        content = make_item(name, collection=collection, footprint=place, **when, **more)
+        bands = chance.sample(BANDS, chance.randint(0, 3))
+        known.append((collection, name, place, when.get("at") or start, start, end, more, bands))
+        assets = {band: {"href": f"https://files.test/{band}.tif"} for band in bands}
+        content = make_item(name, collection=collection, footprint=place, assets=assets, **when, **more)
         catalog.publish(content, collection=make_collection(collection))
     return known
 
@@ -120,6 +126,8 @@ def question(chance, known):
         start = some if chance.random() < 0.5 else FIRST + timedelta(days=chance.uniform(0, 30))
         end = start + timedelta(days=chance.choice([0, 0.5, 3, 10]))
         asked.update(chance.choice([{"start": start}, {"end": end}, {"start": start, "end": end}]))
+    if chance.random() < 0.5:
+        asked["platform"], asked["band"] = chance.choice(PLATFORMS), chance.choice(BANDS)
     if chance.random() < 0.6:
         fields = chance.sample(SORTABLE, chance.randint(1, 3))
         asked["order"] = tuple(Sort(by, descending=chance.random() < 0.5) for by in fields)
@@ -133,6 +141,16 @@ def sorted_value(entry, by):
     return datetime.fromisoformat(found) if by.name == "created" and found else found
 
 
+def as_search(asked, **more):
+    """The search of a question: mission and band are a filter, as CQL2 writes it."""
+    plain = {name: value for name, value in asked.items() if name not in ("platform", "band")}
+    if "platform" in asked:
+        of_platform = {"op": "=", "args": [{"property": "platform"}, asked["platform"]]}
+        of_band = {"op": "a_contains", "args": [{"property": "assets"}, [asked["band"]]]}
+        plain |= {"filter": {"op": "and", "args": [of_platform, of_band]}, "names": ASKABLE}
+    return Search(**plain, **more)
+
+
 def expected(known, asked):
     """The same by brute force: Shapely for the place, Python for the rest; what items lack comes last."""
     found = [
@@ -143,6 +161,8 @@ def expected(known, asked):
         and ("ids" not in asked or entry[1] in asked["ids"])
         and ("start" not in asked or entry[5] >= asked["start"])
         and ("end" not in asked or entry[4] <= asked["end"])
+        and ("platform" not in asked or entry[6].get("platform") == asked["platform"])
+        and ("band" not in asked or asked["band"] in entry[7])
     ]
     # Stable sorts, the last one first.
     found.sort(key=lambda entry: entry[:2])
@@ -162,7 +182,7 @@ def walk(catalog, between=None, **asked):
     """(collection, id) of the items of all pages, in order."""
     found, after = [], None
     while True:
-        page = catalog.search(PUBLIC, Search(**asked, at=after))
+        page = catalog.search(PUBLIC, as_search(asked, at=after))
         found.append(names(page))
         if page.next is None:
             return found
@@ -172,17 +192,21 @@ def walk(catalog, between=None, **asked):
             between(len(found), found[-1])
 
 
-def test_generated_searches_find_what_brute_force_finds_in_the_same_order(catalog, make_item, make_collection):
+@pytest.mark.parametrize("count", [200, pytest.param(1_000, marks=pytest.mark.full)])
+def test_generated_searches_find_what_brute_force_finds_in_the_same_order(catalog, make_item, make_collection, count):
+    """The same searches on either database, all five axes of a data cube at once among them."""
     known = fill(catalog, make_item, make_collection, 400)
     chance = random.Random(2)
-    sizes = []
-    for number in range(300):
+    sizes, axes = [], 0
+    for number in range(count):
         asked = question(chance, known)
         wanted = expected(known, asked)
-        assert names(catalog.search(PUBLIC, Search(**asked, limit=10_000))) == wanted, (number, asked)
+        assert names(catalog.search(PUBLIC, as_search(asked, limit=10_000))) == wanted, (number, asked)
         sizes.append(len(wanted))
+        axes += {"platform", "collections", "area", "band"} <= set(asked) and bool({"start", "end"} & set(asked))
     # The searches are worth something: they find none, few and many.
-    assert min(sum(low <= size < high for size in sizes) for low, high in ((0, 1), (1, 20), (20, 400))) > 60
+    assert min(sum(low <= size < high for size in sizes) for low, high in ((0, 1), (1, 20), (20, 400))) > count // 8
+    assert axes > count // 40
 
 
 def test_a_walk_in_pages_of_any_size_equals_the_whole_answer(catalog, make_item, make_collection):
@@ -203,14 +227,14 @@ def test_a_walk_back_meets_the_same_pages(catalog, make_item, make_collection):
     for _ in range(30):
         asked, limit = question(chance, known), chance.choice([1, 2, 7, 20])
         order = asked.get("order", NEWEST)
-        pages = [catalog.search(PUBLIC, Search(limit=limit, **asked))]
+        pages = [catalog.search(PUBLIC, as_search(asked, limit=limit))]
         assert pages[0].previous is None
         while pages[-1].next:
             at = place_of(pages[-1].next.token(), order)
-            pages.append(catalog.search(PUBLIC, Search(limit=limit, at=at, **asked)))
+            pages.append(catalog.search(PUBLIC, as_search(asked, limit=limit, at=at)))
         for page, after in zip(reversed(pages[:-1]), reversed(pages[1:]), strict=True):
             at = place_of(after.previous.token(), order)
-            back = catalog.search(PUBLIC, Search(limit=limit, at=at, **asked))
+            back = catalog.search(PUBLIC, as_search(asked, limit=limit, at=at))
             assert (back.items, back.next) == (page.items, page.next)
         if len(pages) > 1:
             assert back.previous is None
@@ -365,7 +389,9 @@ def test_a_token_that_holds_other_json_is_a_bad_request(found):
     import base64
     import json
 
-    assume(not isinstance(found, list) or [type(value) for value in found] != [int, str, str])  # that is one of ours
+    assume(
+        not isinstance(found, list) or [type(value) for value in found] != [int, int, str, str]
+    )  # that is one of ours
     token = base64.urlsafe_b64encode(json.dumps(found).encode()).decode().rstrip("=")
     with pytest.raises(BadRequest):
         place_of(token, NEWEST)
