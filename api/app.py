@@ -6,24 +6,48 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 
-from api import errors, files, metrics, openapi, page, products, queryables, search, tiles
-from api.middleware import Body, Head, Requests
+from api import (
+    aggregation,
+    browse,
+    errors,
+    files,
+    metrics,
+    openapi,
+    page,
+    products,
+    queryables,
+    search,
+    tiles,
+    transactions,
+)
+from api.middleware import Body, Costly, Head, Requests
 from catalog.store import Catalog
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
 from pixels.blocks import Blocks
 
+PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.parquet")
+"""Types of answers that are packed already."""
+
 
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
     """The application on the catalog and the storage that the settings name, or on those that are given."""
-    catalog = catalog or Catalog(settings.database)
+    catalog = catalog or Catalog(settings.database, milliseconds=round(1_000 * settings.statement_seconds))
     storage = storage or open_storage(settings.storage, settings.files_endpoint)
     app = search.create(settings, catalog, pictures=partial(files.addresses, settings, storage))
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
+    app.add_middleware(Costly, most=settings.costly)
     app.add_middleware(Body, most=settings.max_body)
+    app.add_middleware(
+        GZipMiddleware,
+        minimum_size=1_000,
+        compresslevel=1,
+        exclude_content_types=PACKED,
+    )
     app.add_middleware(Head)
     app.add_middleware(Requests)  # the last is the outermost
     blocks = Blocks(storage, memory=settings.cache_mb << 20)
@@ -31,6 +55,10 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))
     app.include_router(queryables.router(settings, catalog))
+    app.include_router(browse.router(settings, catalog))
+    app.include_router(aggregation.router(settings, catalog))
+    if settings.transactions:
+        app.include_router(transactions.router(settings, catalog))
     app.include_router(page.page_router())
     if settings.metrics:
         app.include_router(metrics.router(catalog))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -18,8 +18,7 @@ from catalog.filters.grammar import Tree
 from catalog.naming import typed, used
 from catalog.order import NEWEST
 from catalog.queryables import TYPED, Queryable
-from catalog.search import Search
-from catalog.store import Catalog
+from catalog.search import Page, Search
 from kartotek.errors import BadRequest
 
 LONGITUDE_LATITUDE = frozenset(
@@ -32,6 +31,18 @@ LONGITUDE_LATITUDE = frozenset(
 )
 
 
+class Searched(Protocol):
+    """What is searched: items of the catalog, or its collections."""
+
+    def queryables(self, reader: Reader, names: Collection[str] | None = None) -> Mapping[str, Queryable]:
+        """What may be asked for."""
+        ...
+
+    def search(self, reader: Reader, search: Search) -> Page:
+        """A page of what is found."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A search, and which members of its items the answer has; None for all."""
@@ -40,7 +51,7 @@ class Asked:
     fields: Fields | None
 
 
-def asked(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Asked:
+def asked(catalog: Searched, reader: Reader, given: Mapping[str, Any]) -> Asked:
     """The search of a request's parameters by their names. Raises BadRequest with what is wrong and what would do."""
     if given.get("bbox") is not None and given.get("intersects") is not None:
         raise BadRequest("bbox and intersects can't both be given; leave one out")
@@ -62,7 +73,7 @@ def asked(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Asked:
     return Asked(
         Search(
             collections=collections,
-            ids=questions.names("ids", given.get("ids")),
+            ids=questions.names("ids", _list(given.get("ids"))),
             area=area,
             start=start,
             end=end,

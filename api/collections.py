@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from catalog.facts import ASSETS
 from catalog.queryables import Kind
 from catalog.tally import Fact, Tally
 
@@ -30,7 +31,8 @@ def told(content: bytes, tally: Tally) -> bytes:
 
 
 def _summaries(tally: Tally) -> dict[str, Any]:
-    found = {name: _summary(fact, tally.count) for name, fact in sorted(tally.facts.items())}
+    of_properties = sorted((name, fact) for name, fact in tally.facts.items() if name != ASSETS)
+    found = {name: _summary(fact, tally.count) for name, fact in of_properties}
     return {name: summary for name, summary in found.items() if summary is not None}
 
 

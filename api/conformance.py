@@ -20,6 +20,11 @@ CONFORMANCE = (
     ),
     f"{_STAC}/v1.1.0/item-search#sortables",
     f"{_OGC}/ogcapi-features-5/1.0/conf/sortables",
+    *(f"{_STAC}/v1.0.0-rc.2/{name}" for name in ("browseable", "children")),
+    f"{_STAC}/v1.0.0-rc.1/collection-search",
+    *(f"{_STAC}/v1.0.0-rc.1/collection-search#{name}" for name in ("fields", "filter", "free-text", "sort")),
+    f"{_OGC}/ogcapi-common-2/1.0/conf/simple-query",
+    f"{_STAC}/v0.3.0/aggregation",
     *(f"{_STAC}/v1.0.0-rc.1/{place}#free-text" for place in ("item-search", "ogcapi-features")),
     *(f"{_STAC}/{version}/item-search#filter" for version in ("v1.0.0", "v1.0.0-rc.2")),
     *(f"{_OGC}/ogcapi-features-3/1.0/conf/{name}" for name in ("filter", "features-filter")),
@@ -32,3 +37,10 @@ CONFORMANCE = (
         )
     ),
 )
+
+TRANSACTIONS = (
+    f"{_STAC}/v1.0.0/ogcapi-features/extensions/transaction",
+    f"{_STAC}/v1.0.0/collections/extensions/transaction",
+    f"{_OGC}/ogcapi-features-4/1.0/conf/simpletx",
+)
+"""And this, where items and collections may be changed."""

@@ -18,6 +18,9 @@ from kartotek import errors
 ANSWERS: dict[type[Exception], tuple[HTTPStatus, str | None]] = {
     errors.NotFound: (HTTPStatus.NOT_FOUND, None),
     errors.NotStored: (HTTPStatus.NOT_FOUND, "the file is not in the storage"),
+    errors.TookTooLong: (HTTPStatus.BAD_REQUEST, None),
+    errors.Conflict: (HTTPStatus.CONFLICT, None),
+    errors.Outdated: (HTTPStatus.PRECONDITION_FAILED, None),
     errors.BadRequest: (HTTPStatus.BAD_REQUEST, None),
     errors.CatalogError: (HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer"),
     errors.NotMigrated: (

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from api import caller
+from api import caller, tags
 from api.errors import problem
 from catalog.access import PUBLIC
 from catalog.store import Catalog
@@ -62,7 +62,7 @@ def router(catalog: Catalog, storage: Storage, *, redirect: bool = False) -> API
             # What anyone gets, a cache may give to anyone; an answer to who may see more is for them alone.
             "Cache-Control": f"{'public' if reader == PUBLIC else 'private'}, max-age=31536000, immutable",
         }
-        if known(request, headers["ETag"]):
+        if tags.known(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         if redirect and request.method == "GET" and (address := storage.url(key)):
             return RedirectResponse(address, headers={"Cache-Control": "no-store"})  # the address expires
@@ -110,12 +110,6 @@ def addresses(settings: Settings, storage: Storage) -> list[str]:
             if signed := storage.url("any/file"):
                 found.append(signed)
     return found
-
-
-def known(request: Request, tag: str) -> bool:
-    """Whether the client has what carries this ETag: alone, in a list, weakened by a proxy, or any (RFC 9110)."""
-    given = request.headers.get("if-none-match", "")
-    return given.strip() == "*" or tag in re.findall(r'"[^"]*"', given)
 
 
 def _part(asked: str, size: int) -> tuple[int, int] | tuple[()] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import orjson
 
 from kartotek.settings import Settings
@@ -11,6 +13,10 @@ GEOJSON = "application/geo+json"
 SCHEMA = "application/schema+json"
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 SORTABLES = "http://www.opengis.net/def/rel/ogc/1.0/sortables"
+AGGREGATE = "aggregate"
+AGGREGATIONS = "aggregations"
+MANY = 10_000
+"""Collections whose links are kept."""
 _FILES = f'"href":"{MARKER}'.encode()
 _PRODUCTS = f'"href":"{PRODUCTS}'.encode()
 
@@ -21,34 +27,57 @@ class Links:
     def __init__(self, settings: Settings) -> None:
         self.root = settings.root
         self._files = f'"href":"{settings.files_root}/'.encode()
+        self._items: dict[str, tuple[bytes, bytes]] = {}
         self._products = f'"href":"{settings.root}/products/'.encode()
+
+    def address(self, collection: str, item: str | None = None) -> str:
+        """Where a collection, or one of its items, is found."""
+        own = f"{self.root}/collections/{quote(collection, safe='')}"
+        return own if item is None else f"{own}/items/{quote(item, safe='')}"
 
     def item(self, content: bytes, collection: str, name: str) -> bytes:
         """An item with its links."""
-        own = f"{self.root}/collections/{collection}"
-        return self._spliced(
-            content,
-            [
-                ("self", f"{own}/items/{name}", GEOJSON),
-                ("parent", own, "application/json"),
-                ("collection", own, "application/json"),
-                ("root", f"{self.root}/", "application/json"),
-            ],
-        )
+        before, after = self._around(collection)
+        # Percent-encoded, a name is the same in JSON.
+        own = before + quote(name, safe="").encode() + after
+        return self._spliced(content, own)
+
+    def _around(self, collection: str) -> tuple[bytes, bytes]:
+        """The links of a collection's items, before and after an item's name."""
+        if collection not in self._items:
+            own = self.address(collection)
+            written = _written(
+                [
+                    ("self", f"{own}/items/", GEOJSON),
+                    ("parent", own, "application/json"),
+                    ("collection", own, "application/json"),
+                    ("root", f"{self.root}/", "application/json"),
+                ]
+            )
+            cut = written.index(b'/items/"') + len(b"/items/")
+            if len(self._items) > MANY:
+                self._items.clear()
+            self._items[collection] = written[:cut], written[cut:]
+        return self._items[collection]
 
     def collection(self, content: bytes, name: str) -> bytes:
         """A collection with its links."""
-        own = f"{self.root}/collections/{name}"
+        own = self.address(name)
         return self._spliced(
             content,
-            [
-                ("self", own, "application/json"),
-                ("items", f"{own}/items", GEOJSON),
-                (QUERYABLES, f"{own}/queryables", SCHEMA),
-                (SORTABLES, f"{own}/sortables", SCHEMA),
-                ("parent", f"{self.root}/", "application/json"),
-                ("root", f"{self.root}/", "application/json"),
-            ],
+            _written(
+                [
+                    ("self", own, "application/json"),
+                    ("items", f"{own}/items", GEOJSON),
+                    ("child", f"{own}/browse", "application/json"),
+                    (AGGREGATE, f"{own}/aggregate", "application/json"),
+                    (AGGREGATIONS, f"{own}/aggregations", "application/json"),
+                    (QUERYABLES, f"{own}/queryables", SCHEMA),
+                    (SORTABLES, f"{own}/sortables", SCHEMA),
+                    ("parent", f"{self.root}/", "application/json"),
+                    ("root", f"{self.root}/", "application/json"),
+                ]
+            ),
         )
 
     def files(self, content: bytes) -> bytes:
@@ -56,9 +85,12 @@ class Links:
         found = content.replace(_FILES, self._files)
         return found.replace(_PRODUCTS, self._products)
 
-    def _spliced(self, content: bytes, links: list[tuple[str, str, str]]) -> bytes:
+    def _spliced(self, content: bytes, links: bytes) -> bytes:
         """`links` is the last member of stored JSON, so that its end is always the same two bytes."""
         found = self.files(content)
-        more = b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)
         first = b"" if found.endswith(b"[]}") else b","
-        return found[:-2] + first + more + b"]}"
+        return b"".join((found[:-2], first, links, b"]}"))
+
+
+def _written(links: list[tuple[str, str, str]]) -> bytes:
+    return b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)

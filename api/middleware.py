@@ -8,6 +8,7 @@ import time
 import uuid
 from http import HTTPStatus
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -23,6 +24,12 @@ KNOW_HEAD = ("/files/", "/products/", "/viewer/")
 
 HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The ids of requests that are taken from callers."""
+
+COSTLY = re.compile(r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?")
+"""Paths whose answers may be long work for the database."""
+
+PATIENCE = 1.0
+"""Seconds for which a place among them is waited for."""
 
 log = logging.getLogger("kartotek.access")
 
@@ -124,3 +131,46 @@ class Body:
             return {**message, "body": bytes(content)}
 
         await self.app(scope, whole, send)
+
+
+class Costly:
+    """So many searches at a time, and no more: an item, a tile or a file is never kept waiting by them.
+
+    Who finds no place for a second is told to come again.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self.app, self.most = app, most
+        self._places: anyio.Semaphore | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or not COSTLY.fullmatch(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        if self._places is None:  # made where there is an event loop
+            self._places = anyio.Semaphore(self.most)
+        try:
+            with anyio.fail_after(PATIENCE):
+                await self._places.acquire()
+        except TimeoutError:
+            words = f"{self.most} searches are being answered, as many as are at a time; come again"
+            await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
+            return
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            if not left and self._places is not None:
+                left = True
+                self._places.release()
+
+        async def noted(message: Message) -> None:
+            # The work is done; a client may take its time to read what comes of it.
+            leave()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            leave()

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api import caller
-from api.files import PIECE, known, part
+from api.files import PIECE, part
+from api.tags import known
 from catalog.access import PUBLIC
 from catalog.store import Catalog
 from converters.safe import Folder

@@ -1,38 +1,47 @@
 """The STAC API, and the only place that knows stac-fastapi: its requests in, the catalog's bytes out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from importlib import metadata
-from typing import Any
+from itertools import chain, islice
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import attr
 import orjson
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from stac_fastapi.api.app import StacApi
 from stac_fastapi.extensions.pagination import TokenPaginationExtension
 from stac_fastapi.types.config import ApiSettings
 from stac_fastapi.types.core import BaseCoreClient
+from stac_pydantic import api as models
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
-from api import caller, collections, page
-from api.asked import asked
-from api.conformance import CONFORMANCE
+from api import caller, collections, formats, page, tags
+from api.asked import Asked, asked
+from api.conformance import CONFORMANCE, TRANSACTIONS
 from api.fields import Fields
-from api.links import GEOJSON, QUERYABLES, SCHEMA, SORTABLES, Links
-from api.parameters import ItemsParameters, SearchBody, SearchParameters
+from api.formats import FORMATS
+from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, QUERYABLES, SCHEMA, SORTABLES, Links
+from api.parameters import CollectionsQuery, ItemsQuery, SearchBody, SearchQuery
 from catalog.access import Reader
+from catalog.matched import Matched
 from catalog.order import Place
-from catalog.search import Page, Search
+from catalog.search import MAX_LIMIT, Page, Search
+from catalog.shelf import Shelf
 from catalog.store import Catalog
 from catalog.tally import EMPTY
 from kartotek.settings import Settings
 
+WRITING = ("PUT", "PATCH", "DELETE")
+STREAMED = 500
+"""Items of a stream that are held in memory at a time."""
+JSON = "application/json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 """The type that the STAC API asks for, with the version that FastAPI writes."""
 
@@ -48,17 +57,20 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
             docs_url="",  # FastAPI's page loads its script from elsewhere; ours is in api/page.py
             _env_file=None,
         ),
-        client=_Client(catalog=catalog, links=Links(settings), pictures=pictures),
+        client=_Client(
+            catalog=catalog,
+            links=Links(settings),
+            pictures=pictures,
+            most=settings.max_stream,
+            base_conformance_classes=[*CONFORMANCE, *(TRANSACTIONS if settings.transactions else ())],
+        ),
         stac_version="1.1.0",
         extensions=[TokenPaginationExtension()],
-        search_get_request_model=SearchParameters,
-        search_post_request_model=SearchBody,
-        items_get_request_model=ItemsParameters,
         middlewares=[
             Middleware(
                 CORSMiddleware,
                 allow_origins=["*"],
-                allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
+                allow_methods=["GET", "HEAD", "POST", "OPTIONS", *(WRITING if settings.transactions else ())],
                 allow_headers=["*"],
                 expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag", "X-Request-ID"],
                 max_age=600,
@@ -72,11 +84,94 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
     return app
 
 
+def _page(name: str, **more: Any) -> dict[str, Any]:
+    """A page as JSON Schema: what its members have is the caller's choice (`fields`)."""
+    number = {"type": "integer", "minimum": 0}
+    links = {"type": "array", "items": {"type": "object", "required": ["rel", "href"]}}
+    properties = {name: {"type": "array", "items": {"type": "object"}}, "links": links, "numberReturned": number,
+                  "numberMatched": number, **more}  # fmt: skip
+    return {"type": "object", "required": [name, "links", "numberReturned", *more], "properties": properties}
+
+
+CHOSEN = {
+    models.ItemCollection: _page("features", type={"const": "FeatureCollection"}),
+    models.Collections: _page("collections"),
+}
+
+
 class _Api(StacApi):
-    """stac-fastapi's application, without its own health routes: ours are /livez and /readyz."""
+    """stac-fastapi's application, with routes of ours in the place of its own.
+
+    Its endpoints go to a thread twice: once to put a request's parameters together, and once to answer.
+    """
 
     def add_health_check(self) -> None:
-        """Nothing."""
+        """Nothing: ours are /livez and /readyz."""
+
+    def register_get_item(self) -> None:
+        """GET of an item."""
+
+        def get_item(request: Request, collection_id: str, item_id: str) -> Any:
+            return self.client.get_item(item_id, collection_id, request=request)
+
+        self._add("GET", "/collections/{collection_id}/items/{item_id}", get_item, "Get Item", models.Item)
+
+    def register_get_search(self) -> None:
+        """GET of a search."""
+
+        def search(request: Request, given: Annotated[SearchQuery, Query()]) -> Any:
+            return self.client.get_search(request=request, **given.given())
+
+        self._add("GET", "/search", search, "Search", models.ItemCollection)
+
+    def register_post_search(self) -> None:
+        """POST of a search."""
+
+        def search(request: Request, given: SearchBody) -> Any:
+            return self.client.post_search(given, request=request)
+
+        self._add("POST", "/search", search, "Search", models.ItemCollection)
+
+    def register_get_item_collection(self) -> None:
+        """GET of a collection's items."""
+
+        def items(request: Request, collection_id: str, given: Annotated[ItemsQuery, Query()]) -> Any:
+            return self.client.item_collection(collection_id, request=request, **given.given())
+
+        self._add("GET", "/collections/{collection_id}/items", items, "Get ItemCollection", models.ItemCollection)
+
+    def register_get_collections(self) -> None:
+        """GET of the collections."""
+
+        def collections(request: Request, given: Annotated[CollectionsQuery, Query()]) -> Any:
+            return self.client.all_collections(request=request, **given.given())
+
+        self._add("GET", "/collections", collections, "Get Collections", models.Collections)
+
+    def register_get_collection(self) -> None:
+        """GET of a collection."""
+
+        def collection(request: Request, collection_id: str) -> Any:
+            return self.client.get_collection(collection_id, request=request)
+
+        self._add("GET", "/collections/{collection_id}", collection, "Get Collection", models.Collection)
+
+    def _add(self, method: str, path: str, endpoint: Callable[..., Any], name: str, model: Any) -> None:
+        kind = JSON if model in (models.Collection, models.Collections) else GEOJSON
+        answer: dict[str, Any] = {"content": {kind: {}}, "model": model}
+        if (chosen := CHOSEN.get(model)) is not None:
+            others = FORMATS.values() if kind == GEOJSON else ()
+            content = {kind: {"schema": chosen}, **{one.kind.partition(";")[0]: {} for one in others}}
+            answer = {"content": content, "description": name}
+        self.router.add_api_route(
+            path,
+            endpoint,
+            name=name,
+            methods=[method],
+            response_model=None,
+            response_class=Response,
+            responses={200: answer, 304: {"description": "The client has it already"}},
+        )
 
 
 @attr.s
@@ -86,8 +181,9 @@ class _Client(BaseCoreClient):
     catalog: Catalog = attr.ib(kw_only=True)
     links: Links = attr.ib(kw_only=True)
     pictures: Callable[[], Sequence[str]] = attr.ib(kw_only=True)
+    most: int = attr.ib(kw_only=True)
     landing_page_id: str = attr.ib(default="kartotek", kw_only=True)
-    base_conformance_classes: list[str] = attr.ib(factory=lambda: list(CONFORMANCE), kw_only=True)
+    base_conformance_classes: list[str] = attr.ib(kw_only=True)
 
     def landing_page(self, **kwargs: Any) -> Response:
         """The landing page, as JSON unless HTML is named in Accept."""
@@ -107,6 +203,9 @@ class _Client(BaseCoreClient):
             },
             {"rel": QUERYABLES, "type": SCHEMA, "title": "What items can be searched by", "href": f"{root}/queryables"},
             {"rel": SORTABLES, "type": SCHEMA, "title": "What items can be sorted by", "href": f"{root}/sortables"},
+            {"rel": "children", "type": JSON, "title": "The collections, whole", "href": f"{root}/children"},
+            {"rel": AGGREGATE, "type": JSON, "title": "What items are like", "href": f"{root}/aggregate"},
+            {"rel": AGGREGATIONS, "type": JSON, "title": "What can be told of them", "href": f"{root}/aggregations"},
             {"rel": "service-doc", "type": "text/html", "title": "OpenAPI, to read", "href": f"{root}/api.html"},
         ]
         for content in self.catalog.collections(caller.reader(request)):
@@ -119,42 +218,50 @@ class _Client(BaseCoreClient):
                     "href": f"{root}/collections/{found['id']}",
                 }
             )
-        return Response(orjson.dumps(landing), media_type="application/json", headers={"Vary": "Accept"})
+        return tags.answer(request, orjson.dumps(landing), JSON, headers={"Vary": "Accept"})
 
     def conformance(self, **kwargs: Any) -> Response:
         """The conformance classes."""
-        return _json(orjson.dumps({"conformsTo": self.conformance_classes()}))
+        return tags.answer(kwargs["request"], orjson.dumps({"conformsTo": self.conformance_classes()}), JSON)
 
     def all_collections(self, **kwargs: Any) -> Response:
-        """The collections that the caller may see."""
-        reader = caller.reader(kwargs["request"])
+        """The collections that the caller may see, or those of them that are searched for."""
+        request: Request = kwargs.pop("request")
+        reader, address = caller.reader(request), f"{self.links.root}/collections"
         tallies = self.catalog.summaries(reader)
-        found = []
-        for content in self.catalog.collections(reader):
-            name = orjson.loads(content)["id"]
-            found.append(self.links.collection(collections.told(content, tallies.get(name, EMPTY)), name))
-        root = self.links.root
-        links = [
-            {"rel": "self", "href": f"{root}/collections", "type": "application/json"},
-            {"rel": "root", "href": f"{root}/", "type": "application/json"},
-            {"rel": "parent", "href": f"{root}/", "type": "application/json"},
-        ]
-        return _json(
-            b'{"collections":[' + b",".join(found) + b'],"numberMatched":%d,"numberReturned":%d,"links":'
-            % (len(found), len(found)) + orjson.dumps(links) + b"}"
-        )  # fmt: skip
+        told = {
+            name: collections.told(content, tallies.get(name, EMPTY))
+            for content in self.catalog.collections(reader)
+            for name in (orjson.loads(content)["id"],)
+        }
+        if not any(kwargs.values()):
+            features = [self.links.collection(content, name) for name, content in told.items()]
+            return self._answer(request, "collections", features, len(told), self._links(request, address, None, None))
+        given = {**kwargs, "sortby": kwargs.get("sortby") or "+id", "limit": kwargs.get("limit") or MAX_LIMIT}
+        with closing(Shelf(list(told.values()))) as shelf:
+            wanted = asked(shelf, reader, given)
+            found = shelf.search(reader, wanted.search)
+            matched = len(shelf.search(reader, replace(wanted.search, at=None, limit=MAX_LIMIT)).items)
+        features = []
+        for content, place in zip(found.items, found.places, strict=True):
+            whole = self.links.collection(content, place.id)
+            features.append(whole if wanted.fields is None else orjson.dumps(wanted.fields.of(orjson.loads(whole))))
+        return self._answer(request, "collections", features, matched, self._links(request, address, found, None))
 
     def get_collection(self, collection_id: str, **kwargs: Any) -> Response:
         """One collection."""
         reader = caller.reader(kwargs["request"])
         content = self.catalog.collection(reader, collection_id)
         tally = self.catalog.summaries(reader, [collection_id]).get(collection_id, EMPTY)
-        return _json(self.links.collection(collections.told(content, tally), collection_id))
+        told = self.links.collection(collections.told(content, tally), collection_id)
+        return tags.answer(kwargs["request"], told, JSON, tag=tags.both(content, told))
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Response:
         """One item."""
         content = self.catalog.item(caller.reader(kwargs["request"]), collection_id, item_id)
-        return _json(self.links.item(content, collection_id, item_id), GEOJSON)
+        return tags.answer(
+            kwargs["request"], self.links.item(content, collection_id, item_id), GEOJSON, tag=tags.of(content)
+        )
 
     def item_collection(self, collection_id: str, **kwargs: Any) -> Response:
         """A page of a collection's items."""
@@ -170,7 +277,7 @@ class _Client(BaseCoreClient):
 
     def post_search(self, search_request: SearchBody, **kwargs: Any) -> Response:
         """The same by POST."""
-        given = search_request.model_dump(by_alias=True, exclude_unset=True)
+        given = search_request.given()
         return self._page(kwargs["request"], given, f"{self.links.root}/search", given)
 
     def _page(
@@ -178,43 +285,83 @@ class _Client(BaseCoreClient):
     ) -> Response:
         reader = caller.reader(request)
         wanted = asked(self.catalog, reader, given)
+        if (form := formats.wanted(request, given.get("f"))) is not None:
+            return self._stream(form, reader, wanted, given.get("limit"))
         found = self.catalog.search(reader, wanted.search)
         features = [
             self._member(content, place, wanted.fields)
             for content, place in zip(found.items, found.places, strict=True)
         ]
+        matched = self._matched(reader, given, wanted.search, found)
+        links = self._links(request, address, found, body)
+        return self._answer(request, "features", features, matched, links, state=found.state)
+
+    def _stream(self, form: str, reader: Reader, wanted: Asked, limit: int | None) -> Response:
+        """All that is found, or as many as are asked for, in another format."""
+        most = min(limit or self.most, self.most)
+        walked = self.catalog.walk(reader, replace(wanted.search, limit=min(most, STREAMED)))
+        # The first page now: what is wrong with the search can't be told any more once the answer has begun.
+        first = next(walked, None)
+        found = islice(walked if first is None else chain([first], walked), most)
+        members = (self._member(content, place, wanted.fields) for place, content in found)
+        named = wanted.search.collections
+
+        def kinds() -> dict[str, Any]:
+            found = (orjson.loads(content) for content in self.catalog.collections(reader))
+            return {one["id"]: one for one in found if named is None or one["id"] in named}
+
+        return formats.answer(form, members, lambda: self.catalog.queryables(reader, named), kinds)
+
+    def _links(
+        self, request: Request, address: str, found: Page | None, body: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """The links of a page, with those to the pages beside it."""
+        kind = JSON if address.endswith("/collections") else GEOJSON
         links: list[dict[str, Any]] = [
-            {"rel": "root", "href": f"{self.links.root}/", "type": "application/json"},
-            {"rel": "self", "href": _address(address, request), "type": GEOJSON},
+            {"rel": "root", "href": f"{self.links.root}/", "type": JSON},
+            {"rel": "self", "href": _address(address, request), "type": kind},
         ]
-        for rel, place in (("next", found.next), ("prev", found.previous)):
+        if kind == JSON:
+            links.append({"rel": "parent", "href": f"{self.links.root}/", "type": JSON})
+        for rel, place in (("next", found.next), ("prev", found.previous)) if found else ():
             if place is None:
                 continue
             if body is None:
                 href = _address(address, request, place.token())
-                links.append({"rel": rel, "href": href, "type": GEOJSON, "method": "GET"})
+                links.append({"rel": rel, "href": href, "type": kind, "method": "GET"})
             else:
                 onwards = {**body, "token": place.token()}
-                links.append({"rel": rel, "href": address, "type": GEOJSON, "method": "POST", "body": onwards})
-        return _json(
-            b'{"type":"FeatureCollection","features":['
-            + b",".join(features)
-            + b'],"numberReturned":%d,' % len(features)
-            + self._matched(reader, given, wanted.search, found)
-            + b'"links":'
-            + orjson.dumps(links)
-            + b"}",
-            GEOJSON,
-        )
+                links.append({"rel": rel, "href": address, "type": kind, "method": "POST", "body": onwards})
+        return links
 
-    def _matched(self, reader: Reader, given: Mapping[str, Any], search: Search, found: Page) -> bytes:
+    def _answer(
+        self,
+        request: Request,
+        name: str,
+        members: Sequence[bytes],
+        matched: Matched | int | None,
+        links: list[dict[str, Any]],
+        *,
+        state: bytes = b"",
+    ) -> Response:
+        """A page: items as a GeoJSON FeatureCollection, or collections; `state` stands for the items of a long one."""
+        start = b'{"type":"FeatureCollection",' if name == "features" else b"{"
+        counted = Matched(matched, exact=True) if isinstance(matched, int) else matched
+        told = b"" if counted is None else b'"numberMatched":%d,' % counted.number
+        if counted is not None and not counted.exact:
+            told += b'"numberMatchedEstimated":true,'
+        end = b'],"numberReturned":%d,%s"links":%s}' % (len(members), told, orjson.dumps(links))
+        content = b"".join((start, b'"%s":[' % name.encode(), b",".join(members), end))
+        kind = GEOJSON if name == "features" else JSON
+        return tags.answer(request, content, kind, tag=tags.of(state, end) if state else None)
+
+    def _matched(self, reader: Reader, given: Mapping[str, Any], search: Search, found: Page) -> Matched | int | None:
         """How many items there are, where that is known already, asked for, or all that is asked for (limit 1)."""
         if search.at is None and found.next is None:
-            return b'"numberMatched":%d,' % len(found.items)
+            return len(found.items)
         if not (given.get("numberMatched") or search.limit == 1):
-            return b""
-        counted = self.catalog.matched(reader, search)
-        return b'"numberMatched":%d,%s' % (counted.number, b"" if counted.exact else b'"numberMatchedEstimated":true,')
+            return None
+        return self.catalog.matched(reader, search)
 
     def _member(self, content: bytes, place: Place, fields: Fields | None) -> bytes:
         """An item as an answer has it."""
@@ -231,7 +378,3 @@ def _address(address: str, request: Request, token: str | None = None) -> str:
     if token is not None:
         kept.append(("token", token))
     return f"{address}?{urlencode(kept)}" if kept and request.method == "GET" else address
-
-
-def _json(content: bytes, kind: str = "application/json") -> Response:
-    return Response(content, media_type=kind)

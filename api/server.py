@@ -7,11 +7,12 @@ import contextlib
 import signal
 import socket
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+HEAD = 64 * 1024
+"""Bytes of a request's head, at most."""
 MANNERS = 1.0
 """Seconds for which those who have connected but not asked yet are waited for."""
 
@@ -24,6 +25,7 @@ def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
         log_level="warning",
         access_log=False,  # ours, with the request's id, is in api.middleware
         server_header=False,
+        loop="uvloop",
         http=Protocol,
         ws="none",  # we have no WebSockets, and what is installed for them raises on a Host that is not ASCII
         timeout_graceful_shutdown=patience,
@@ -54,12 +56,44 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.05)
 
 
-class Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, but one answer a request: what comes after its head may turn out to be no HTTP any more."""
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, but one answer a request: what comes after its head may turn out to be no HTTP any more.
+
+    And no more than so many bytes are taken for a head: the parser itself would take all that come.
+    """
+
+    _head = 0
+    """Bytes that came of a head that has not ended yet."""
+    _in_head = False
+    """Whether a request has begun whose head has not ended."""
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, if the head that it is in the middle of is not too long."""
+        # Of what comes with a head's beginning, a part may be of others: only what comes after counts for sure.
+        self._head += len(data) if self._in_head else 0
+        if self.transport.is_closing():
+            return
+        if self._head > HEAD:
+            self._unset_keepalive_if_required()
+            self.send_400_response(f"The head of a request is longer than {HEAD} bytes.")
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head, self._head = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its head has ended."""
+        super().on_headers_complete()
+        self._in_head = False
 
     def send_400_response(self, msg: str) -> None:
         """Say so, where nothing else has been answered yet, and hang up; who is still answering is told of it."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        answering = self.cycle is not None and not self.cycle.response_complete
+        nothing_yet = not self.cycle.response_started if answering else self._in_head or self.cycle is None
+        if nothing_yet:
             super().send_400_response(msg)
         else:
             self.transport.close()
@@ -71,4 +105,4 @@ class Protocol(H11Protocol):
 async def _turn() -> None:
     """Let the event loop take what the sockets have: new connections, and requests that lie unread."""
     for _ in range(3):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)

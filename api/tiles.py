@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller
-from api.files import known
+from api.tags import known
 from catalog.store import Catalog
 from kartotek import grids
 from kartotek.errors import NotFound

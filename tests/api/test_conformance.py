@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,7 @@ import pytest
 
 from catalog.access import PUBLIC
 from catalog.search import Search
+from kartotek.settings import Settings
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 OFFLINE = SHARED / "schemas/offline"
@@ -42,6 +44,44 @@ def test_stac_api_validator_finds_no_error(server, published):
     said = run.stdout + run.stderr
     assert "Traceback" not in said, said
     assert "Validating STAC API - Item Search" in said and re.search(r"^Errors: none", said, re.MULTILINE), said
+
+
+CLASSES = (
+    *("core", "browseable", "item-search", "features", "collections", "children", "filter", "transaction"),
+    *(f"{place}#{name}" for place in ("item-search", "features") for name in ("sort", "fields", "query")),
+)
+
+
+def test_stac_api_validator_finds_no_error_with_all_of_its_classes(
+    catalog, make_item, make_collection, serving, tmp_path
+):
+    """On items of our own, since it enters some and removes them."""
+    if not OFFLINE.exists():
+        pytest.skip(f"{OFFLINE} is absent: stac-api-validator would fetch schemas from the web")
+    for number in range(30):
+        properties = {"eo:cloud_cover": number * 3, "platform": f"sentinel-2{'abc'[number % 3]}"}
+        item = make_item(f"item-{number:02}", at=datetime(2024, 6, 1 + number % 20, tzinfo=UTC), **properties)
+        catalog.publish(item, collection=make_collection())
+    settings = Settings(database=catalog.place, storage=str(tmp_path))
+    geometry = '{"type":"Polygon","coordinates":[[[17,59],[18,59],[18,60],[17,60],[17,59]]]}'
+    with serving(settings, KARTOTEK_TRANSACTIONS="true") as server:
+        classes = [word for name in CLASSES for word in ("--conformance", name)]
+        compared = [word for op in ("eq", "neq", "lt", "lte", "gt", "gte")
+                    for word in (f"--query-{op}-value", "45")]  # fmt: skip
+        run = subprocess.run(
+            [sys.executable, tool("stac-api-validator"), "--root-url", f"{server.root}/", *classes,
+             "--collection", "generated", "--geometry", geometry, "--transaction-collection", "generated",
+             "--fields-nested-property", "properties.eo:cloud_cover", "--validate-pagination",
+             "--query-comparison-field", "eo:cloud_cover", *compared, "--query-substring-field", "platform",
+             "--query-starts-with-value", "sentinel", "--query-ends-with-value", "2b",
+             "--query-contains-value", "nel", "--query-in-field", "platform",
+             "--query-in-values", "sentinel-2a,sentinel-2b"],
+            env={**os.environ, "PYTHONPATH": str(OFFLINE)}, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+    said = run.stdout + run.stderr
+    assert "Traceback" not in said, said
+    assert "ransaction" in said, said
+    assert re.search(r"^Errors: none", said, re.MULTILINE), said
 
 
 @pytest.mark.parametrize("examples", [5, pytest.param(600, marks=pytest.mark.full)])

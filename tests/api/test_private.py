@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from api import caller
 from api.app import create_app
 from catalog.access import OPERATOR, Reader
+from catalog.aggregates import KINDS
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -59,7 +60,7 @@ def same(two, method, path, **asked):
 
 
 def token(*values):
-    return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps([0, *values])).decode().rstrip("=")
 
 
 def addresses(item):
@@ -68,6 +69,8 @@ def addresses(item):
     yield from (own, f"{own}/", f"{own}/items", f"{own}/items?limit=1", f"{own}/items?bbox=10,55,25,70")
     yield from (f"{own}/items?token=x", f"{own}/items?limit=0", f"{own}/items?datetime=x")
     yield from (f"{own}/items/{item['id']}", f"{own}/items/no-such", f"{own}/queryables", f"{own}/items/{item['id']}/x")
+    yield from (f"{own}/sortables", f"{own}/aggregations", f"{own}/aggregate?aggregations=total_count", f"{own}/browse")
+    yield from (f"{own}/browse/{item['properties']['datetime'][:4]}", f"{own}/items?f=ndjson", f"{own}/items?f=csv")
     for asset in item["assets"].values():
         yield f"/files/{asset['href'].removeprefix(MARKER)}"
     yield f"/files/{SECRET}/{item['id']}/item.{64 * '0'}.json"
@@ -128,7 +131,11 @@ def test_no_header_tells_a_private_file_from_one_that_is_not_there(two, headers)
 
 
 def test_no_page_of_the_catalog_names_a_private_collection(two):
-    for path in ("/", "/collections", "/conformance", "/api", "/livez", "/readyz"):
+    for path in (
+        *("/", "/collections", "/conformance", "/api", "/livez", "/readyz", "/children", "/queryables", "/sortables"),
+        *("/collections?q=level", "/collections?limit=1", "/search?f=ndjson", "/search?f=csv", "/aggregations"),
+        *(f"/aggregate?aggregations={name}" for name in KINDS),
+    ):
         for headers in ({}, {"Accept": "text/html"}):
             status, _, body = same(two, "GET", path, headers=headers)
             assert status == 200
@@ -188,6 +195,12 @@ def generated(two, count, seed):
             "bbox": ",".join(str(round(number + chance.uniform(-1, 1) * 0.01, 5)) for number in item["bbox"]),
             "datetime": chance.choice([item["properties"]["datetime"], "2020-01-01T00:00:00Z/..", "x"]),
             "limit": chance.choice(["1", "2", "30", "31", "32", "0"]),
+            "f": chance.choice(["ndjson", "csv", "geojson", "none"]),
+            "sortby": chance.choice(["-eo:cloud_cover", "+id,-datetime", "s2:tile_id"]),
+            "filter": chance.choice(["eo:cloud_cover<50", f"id='{item['id']}'", "s2:tile_id IS NOT NULL"]),
+            "fields": chance.choice(["id", "-links", "properties.s2:tile_id"]),
+            "numberMatched": "true",
+            "aggregations": ",".join(chance.sample(sorted(KINDS), 2)),
             "token": token(
                 chance.randrange(1_500_000_000_000_000, 1_900_000_000_000_000),
                 chance.choice([SECRET, OPEN, "generated"]),
@@ -198,7 +211,8 @@ def generated(two, count, seed):
         query = "&".join(f"{name}={quote(value)}" for name, value in asked.items())
         kind = chance.randrange(5)
         if kind < 2:
-            yield "GET", f"/search?{query}", {}
+            path = chance.choice(["/search", "/search", "/aggregate", "/collections", f"/collections/{OPEN}/aggregate"])
+            yield "GET", f"{path}?{query}", {}
         elif kind == 2:
             lists = {"ids", "collections"}
             body = {name: value.split(",") if name in lists else value for name, value in asked.items()}

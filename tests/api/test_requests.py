@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from http.client import HTTPConnection
@@ -83,7 +84,7 @@ def test_one_line_a_request_without_its_query(client, caplog):
     asked = [("GET", "/search?limit=1&key=SECRET", 200), ("HEAD", "/livez", 200), ("GET", "/a%0Ab?token=SECRET", 404)]
     for method, path, status in asked:
         caplog.clear()
-        found = client.request(method, path)
+        found = client.request(method, path, headers={"Accept-Encoding": "identity"})
         [line] = [line for line in caplog.records if line.name == "kartotek.access"]
         assert (line.method, line.path, line.status) == (method, path.partition("?")[0], status)
         assert line.bytes == len(found.content) and 0 <= line.ms < 60_000
@@ -282,3 +283,52 @@ def test_a_server_that_is_stopped_waits_so_long_and_no_longer(serving, demo):
         endless.sendall(b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
         urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
         assert "timeout graceful shutdown exceeded" in server.stop(patience=20)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * 200_000,  # a line that never ends
+        b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X-More: 1\r\n" * 20_000,  # lines that never end
+        b"GET /" + b"x" * 200_000,
+    ],
+    ids=["line", "lines", "path"],
+)
+def test_a_head_that_does_not_end_is_refused_and_the_server_goes_on(server, head):
+    host, port = server.removeprefix("http://").split(":")
+    made = socket.create_connection((host, int(port)), timeout=30)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        for start in range(0, len(head), 10_000):
+            made.sendall(head[start : start + 10_000])
+            time.sleep(0.01)
+    with contextlib.suppress(ConnectionError):
+        answer = made.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b"", answer
+    made.close()
+    assert urllib.request.urlopen(f"{server}/livez", timeout=30).status == 200
+
+
+def test_a_long_head_that_ends_is_answered(server):
+    request = urllib.request.Request(f"{server}/livez", headers={"X-Long": "x" * 50_000})
+    assert urllib.request.urlopen(request, timeout=30).status == 200
+
+
+def test_of_requests_in_one_go_each_gets_its_answer(server):
+    """As clients do that don't wait; a body that comes in pieces is no head."""
+    host, port = server.removeprefix("http://").split(":")
+    body = b'{"limit": 1}' + b" " * 100_000
+    post = b"POST /search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as made, made.makefile("rb") as stream:
+        for start in range(0, len(post + body), 30_000):
+            made.sendall((post + body)[start : start + 30_000])
+            time.sleep(0.02)
+        made.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        statuses = []
+        for _ in range(3):
+            statuses.append(stream.readline().split()[1])
+            lines = dict(line.decode().rstrip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+            stream.read(int(lines["content-length"]))
+    assert statuses == [b"200"] * 3

@@ -405,9 +405,10 @@ def radar(tmp_path_factory, make_item, make_collection):
     )
     pixels = np.linspace(-25, 5, 512 * 512, dtype=np.float32).reshape(1, 512, 512)
     pixels[0, :100] = np.nan
-    cog.write(folder / "vv.tif", [pixels], grid, Layer(type=kind, file="", href="", grid=grid))
+    (folder / "generated" / "item").mkdir(parents=True)
+    cog.write(folder / "generated" / "item" / "vv.tif", [pixels], grid, Layer(type=kind, file="", href="", grid=grid))
     asset = {
-        "href": f"{MARKER}vv.tif",
+        "href": f"{MARKER}generated/item/vv.tif",
         "proj:code": grid.crs,
         "proj:shape": list(grid.shape),
         "proj:transform": list(grid.transform),
