@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD = 64 * 1024
 """Bytes of a request's head, at most."""
+WAITING = 2048
+"""Connections that wait at the door, at most (uvicorn's backlog)."""
 MANNERS = 1.0
 """Seconds for which those who have connected but not asked yet are waited for."""
 
@@ -25,6 +27,7 @@ def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
         log_level="warning",
         access_log=False,  # ours, with the request's id, is in api.middleware
         server_header=False,
+        backlog=WAITING,
         loop="uvloop",
         http=Protocol,
         ws="none",  # we have no WebSockets, and what is installed for them raises on a Host that is not ASCII
@@ -104,5 +107,6 @@ class Protocol(HttpToolsProtocol):
 
 async def _turn() -> None:
     """Let the event loop take what the sockets have: new connections, and requests that lie unread."""
-    for _ in range(3):
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    for _ in range(WAITING):  # libuv lets one in a turn
+        await asyncio.sleep(0)
