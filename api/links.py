@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import orjson
-
+from catalog import documents
+from catalog.addresses import Addresses
 from kartotek.settings import Settings
-from kartotek.storage import MARKER, PRODUCTS
 
 GEOJSON = "application/geo+json"
 SCHEMA = "application/schema+json"
@@ -17,8 +16,6 @@ AGGREGATE = "aggregate"
 AGGREGATIONS = "aggregations"
 MANY = 10_000
 """Collections whose links are kept."""
-_FILES = f'"href":"{MARKER}'.encode()
-_PRODUCTS = f'"href":"{PRODUCTS}'.encode()
 
 
 class Links:
@@ -26,9 +23,8 @@ class Links:
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.root
-        self._files = f'"href":"{settings.files_root}/'.encode()
+        self._addresses = Addresses.of(settings)
         self._items: dict[str, tuple[bytes, bytes]] = {}
-        self._products = f'"href":"{settings.root}/products/'.encode()
 
     def address(self, collection: str, item: str | None = None) -> str:
         """Where a collection, or one of its items, is found."""
@@ -82,15 +78,11 @@ class Links:
 
     def files(self, content: bytes) -> bytes:
         """Stored JSON with the public addresses of files."""
-        found = content.replace(_FILES, self._files)
-        return found.replace(_PRODUCTS, self._products)
+        return self._addresses.outward(content)
 
     def _spliced(self, content: bytes, links: bytes) -> bytes:
-        """`links` is the last member of stored JSON, so that its end is always the same two bytes."""
-        found = self.files(content)
-        first = b"" if found.endswith(b"[]}") else b","
-        return b"".join((found[:-2], first, links, b"]}"))
+        return documents.linked(self.files(content), links)
 
 
 def _written(links: list[tuple[str, str, str]]) -> bytes:
-    return b",".join(orjson.dumps({"rel": rel, "href": href, "type": kind}) for rel, href, kind in links)
+    return documents.written({"rel": rel, "href": href, "type": kind} for rel, href, kind in links)

@@ -18,6 +18,7 @@ from api import caller, tags
 from api.links import GEOJSON, Links
 from api.merge import merged
 from catalog import documents, entries
+from catalog.addresses import Addresses
 from catalog.schemas import Schemas
 from catalog.store import Catalog
 from kartotek.errors import BadRequest, Conflict, KartotekError, NotFound, Outdated
@@ -92,7 +93,7 @@ class _Writer:
     """Checks what is given, and has it written."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._catalog, self._links, self._root = catalog, Links(settings), settings.files_root
+        self._catalog, self._links, self._addresses = catalog, Links(settings), Addresses.of(settings)
         self._schemas = threading.local()  # which are one thread's at a time
         self._folder = settings.schemas
 
@@ -180,7 +181,7 @@ class _Writer:
         if document["collection"] != collection or (name is not None and document["id"] != name):
             raise BadRequest(f"{document['id']}: id and collection must be those of the address")
         self._valid({"links": [], **document})
-        return entries.of(documents.inward(document, self._root))
+        return entries.of(documents.inward(document, self._addresses))
 
     def _collection(self, name: str | None, given: Mapping[str, Any]) -> bytes:
         document = documents.checked(given)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
 
 import orjson
 
+from catalog.addresses import Addresses
 from kartotek.errors import BadRequest
-from kartotek.storage import MARKER
 
 RECIPE = "kartotek:recipe"
 """The property of an item that is converted, and not of one that is registered."""
@@ -36,6 +36,21 @@ def stored(document: Mapping[str, Any]) -> bytes:
     return orjson.dumps({**{name: value for name, value in document.items() if name != "links"}, "links": links})
 
 
+def written(links: Iterable[Mapping[str, Any]]) -> bytes:
+    """Links as they stand in JSON, without the brackets around them."""
+    return b",".join(orjson.dumps(link) for link in links)
+
+
+def linked(content: bytes, links: bytes) -> bytes:
+    """Stored JSON with more links, which nobody parses for it: `links` is its last member, so that its end is known.
+
+    >>> linked(b'{"id":"x","links":[]}', written([{"rel": "root"}, {"rel": "parent"}]))
+    b'{"id":"x","links":[{"rel":"root"},{"rel":"parent"}]}'
+    """
+    first = b"" if content.endswith(b"[]}") else b","
+    return b"".join((content[:-2], first, links, b"]}"))
+
+
 def head(document: Mapping[str, Any], content: bytes) -> int:
     """How many bytes of an item's stored JSON stand before its assets; all of them where these are not apart.
 
@@ -48,28 +63,28 @@ def head(document: Mapping[str, Any], content: bytes) -> int:
     return len(first) if content.startswith(first) else len(content)
 
 
-def inward(document: dict[str, Any], root: str) -> dict[str, Any]:
+def inward(document: dict[str, Any], addresses: Addresses) -> dict[str, Any]:
     """An item that comes from elsewhere, or that we gave out ourselves and that comes back.
 
-    Files of its own that lie under our public root are ours again; where it came from is a link `via`, since our links
-    take the place of its own.
+    Files of its own that lie under our public addresses are ours again; where it came from is a link `via`, since our
+    links take the place of its own.
     """
-    own, assets = f"{root}/{document.get('collection')}/{document['id']}/", document.get("assets")
+    assets = document.get("assets")
     if isinstance(assets, Mapping):
-        document = {**document, "assets": {name: _inward(asset, own, root) for name, asset in assets.items()}}
+        document = {**document, "assets": {name: _inward(one, document, addresses) for name, one in assets.items()}}
     links = document.get("links", [])
     came = next((link.get("href") for link in links if link.get("rel") == "self"), None)
-    ours = isinstance(came, str) and root.startswith(came.partition("/collections/")[0])
+    ours = isinstance(came, str) and addresses.root.startswith(came.partition("/collections/")[0])
     if isinstance(came, str) and came.startswith("http") and not ours and not any(_is_via(link) for link in links):
         document = {**document, "links": [*links, {"rel": "via", "href": came, "type": "application/geo+json"}]}
     return document
 
 
-def _inward(asset: Any, own: str, root: str) -> Any:
+def _inward(asset: Any, document: Mapping[str, Any], addresses: Addresses) -> Any:
     href = asset.get("href") if isinstance(asset, Mapping) else None
-    if not isinstance(href, str) or not href.startswith(own):
+    if not isinstance(href, str):
         return asset
-    return {**asset, "href": MARKER + href.removeprefix(f"{root}/")}
+    return {**asset, "href": addresses.inward(href, str(document.get("collection")), document["id"])}
 
 
 def _is_via(link: Mapping[str, Any]) -> bool:

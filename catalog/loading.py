@@ -28,6 +28,11 @@ class Loaded:
     replaced: int = 0
     unchanged: int = 0
 
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.added + self.replaced + self.unchanged
+
     def __add__(self, other: Loaded) -> Loaded:
         return Loaded(self.added + other.added, self.replaced + other.replaced, self.unchanged + other.unchanged)
 

@@ -36,6 +36,9 @@ class Sort:
 
 NEWEST = (Sort(TYPED["datetime"], descending=True),)
 """The order where none is asked for."""
+BY_ID = (Sort(TYPED["id"]),)
+"""The order for a walk through all: an id never changes, so that nothing comes twice or is passed over, whoever writes
+meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from catalog.access import Reader, visible
 from catalog.aggregates import Aggregate, Interval
 from catalog.connections import Connections
 from catalog.contents import Contents
+from catalog.copies import Copies
 from catalog.dialects import STATEMENT_MS
 from catalog.holds import Hold, Holds
 from catalog.intakes import Intakes
@@ -75,6 +76,11 @@ class Catalog:
     def intakes(self) -> Intakes:
         """How far items of other catalogues have come in, in the same database."""
         return Intakes(self._connections)
+
+    @property
+    def copies(self) -> Copies:
+        """All of it, as one side of a copy."""
+        return Copies(self._connections, self._contents)
 
     @property
     def place(self) -> str:

@@ -20,6 +20,7 @@ import orjson
 
 from catalog import documents, entries, questions
 from catalog.access import OPERATOR
+from catalog.addresses import Addresses
 from catalog.entries import Entry
 from catalog.loading import Loaded
 from catalog.schemas import Schemas
@@ -152,7 +153,7 @@ class _Taker:
 
     def __init__(self, settings: Settings, catalog: Catalog, manner: Manner) -> None:
         self._catalog, self._manner = catalog, manner
-        self._root = settings.files_root
+        self._addresses = Addresses.of(settings)
         self._schemas = Schemas(settings.schemas) if manner.validate else None
         self._known: set[str] = set()
         self._start, self._end = questions.interval(manner.wanted.period)
@@ -196,7 +197,7 @@ class _Taker:
             self._known = {orjson.loads(one)["id"] for one in self._catalog.collections(OPERATOR)}
         if isinstance(collection, str) and collection not in self._known:
             raise BadRequest(f"{document['id']}: no collection {collection!r}; give its JSON as a SOURCE too")
-        return entries.of(documents.inward(document, self._root))
+        return entries.of(documents.inward(document, self._addresses))
 
     def _checked(self, given: Any) -> dict[str, Any]:
         document = documents.parsed(given) if isinstance(given, bytes) else documents.checked(given)

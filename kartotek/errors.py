@@ -16,6 +16,7 @@ KartotekError
 ├── CatalogError            the database can't be used
 │   └── NotMigrated         its tables are not of this version
 ├── OriginError             another catalogue can't be read
+├── TargetError             what is exported can't be written
 ├── TookTooLong             a question that the database was not through with in its time
 ├── ClusterError            the Dask cluster can't be used
 │   └── LostTask            its worker or its scheduler is gone
@@ -106,6 +107,10 @@ class TookTooLong(KartotekError):
 
 class OriginError(KartotekError):
     """A catalogue of somebody else's that can't be read."""
+
+
+class TargetError(KartotekError):
+    """A file or a folder that an export can't be written to."""
 
 
 class ClusterError(KartotekError):

@@ -13,7 +13,9 @@ from kartotek.errors import KartotekError
 COMMANDS = {
     "collection": ("kartotek.cli.upkeep", "Hide a collection from outsiders, or show it."),
     "convert": ("kartotek.cli.convert", "Convert products and publish them as STAC items."),
+    "copy": ("kartotek.cli.copy", "Copy a catalog into another database, SQLite or PostGIS, and compare both."),
     "demo": ("kartotek.cli.demo", "Make sample products, convert them, and serve them."),
+    "export": ("kartotek.cli.export", "Write collections and items as lines, stac-geoparquet or a static catalogue."),
     "failures": ("kartotek.cli.ledger", "List products that could not be converted, by cause."),
     "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
     "ingest": ("kartotek.cli.ingest", "Enter items and collections that others have described."),

@@ -9,9 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from catalog import questions
+from catalog.dialects import STATEMENT_MS
 from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.settings import Settings, load
+
+PATIENCE_MS = 600_000
+"""How long the database may work at a question of those who take all that there is."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,9 +58,9 @@ def asked(*, collections: str | None, bbox: str | None, period: str | None, ids:
 
 
 @contextmanager
-def existing(settings: Settings) -> Iterator[Catalog]:
+def existing(settings: Settings, *, milliseconds: int = STATEMENT_MS) -> Iterator[Catalog]:
     """A catalog that is there already: who only looks makes no new one of a mistyped name."""
-    with closing(Catalog(settings.database)) as catalog:
+    with closing(Catalog(settings.database, milliseconds=milliseconds)) as catalog:
         catalog.check()
         yield catalog
 
@@ -70,6 +74,6 @@ def opened(settings: Settings) -> Iterator[Catalog]:
 
 
 __all__ = [
-    "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened", "period", "storage",
+    "PATIENCE_MS", "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened", "period", "storage",
     "which_items",
 ]  # fmt: skip
