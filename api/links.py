@@ -19,11 +19,11 @@ MANY = 10_000
 
 
 class Links:
-    """Stored JSON completed on its way out: files get their public root, and links are spliced in as bytes."""
+    """JSON completed on its way out: links are spliced in as bytes, and addresses of files become public."""
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.root
-        self._addresses = Addresses.of(settings)
+        self.addresses = Addresses.of(settings)
         self._items: dict[str, tuple[bytes, bytes]] = {}
 
     def address(self, collection: str, item: str | None = None) -> str:
@@ -32,11 +32,11 @@ class Links:
         return own if item is None else f"{own}/items/{quote(item, safe='')}"
 
     def item(self, content: bytes, collection: str, name: str) -> bytes:
-        """An item with its links."""
+        """An item, whose files have their public addresses, with its links."""
         before, after = self._around(collection)
         # Percent-encoded, a name is the same in JSON.
         own = before + quote(name, safe="").encode() + after
-        return self._spliced(content, own)
+        return documents.linked(content, own)
 
     def _around(self, collection: str) -> tuple[bytes, bytes]:
         """The links of a collection's items, before and after an item's name."""
@@ -59,8 +59,8 @@ class Links:
     def collection(self, content: bytes, name: str) -> bytes:
         """A collection with its links."""
         own = self.address(name)
-        return self._spliced(
-            content,
+        return documents.linked(
+            self.addresses.outward(content),
             _written(
                 [
                     ("self", own, "application/json"),
@@ -75,13 +75,6 @@ class Links:
                 ]
             ),
         )
-
-    def files(self, content: bytes) -> bytes:
-        """Stored JSON with the public addresses of files."""
-        return self._addresses.outward(content)
-
-    def _spliced(self, content: bytes, links: bytes) -> bytes:
-        return documents.linked(self.files(content), links)
 
 
 def _written(links: list[tuple[str, str, str]]) -> bytes:

@@ -260,7 +260,10 @@ class _Client(BaseCoreClient):
         """One item."""
         content = self.catalog.item(caller.reader(kwargs["request"]), collection_id, item_id)
         return tags.answer(
-            kwargs["request"], self.links.item(content, collection_id, item_id), GEOJSON, tag=tags.of(content)
+            kwargs["request"],
+            self.links.item(self.links.addresses.outward(content), collection_id, item_id),
+            GEOJSON,
+            tag=tags.of(content),
         )
 
     def item_collection(self, collection_id: str, **kwargs: Any) -> Response:
@@ -287,7 +290,7 @@ class _Client(BaseCoreClient):
         wanted = asked(self.catalog, reader, given)
         if (form := formats.wanted(request, given.get("f"))) is not None:
             return self._stream(form, reader, wanted, given.get("limit"))
-        found = self.catalog.search(reader, wanted.search)
+        found = self.catalog.search(reader, wanted.search, self.links.addresses)
         features = [
             self._member(content, place, wanted.fields)
             for content, place in zip(found.items, found.places, strict=True)
@@ -299,7 +302,7 @@ class _Client(BaseCoreClient):
     def _stream(self, form: str, reader: Reader, wanted: Asked, limit: int | None) -> Response:
         """All that is found, or as many as are asked for, in another format."""
         most = min(limit or self.most, self.most)
-        walked = self.catalog.walk(reader, replace(wanted.search, limit=min(most, STREAMED)))
+        walked = self.catalog.walk(reader, replace(wanted.search, limit=min(most, STREAMED)), self.links.addresses)
         # The first page now: what is wrong with the search can't be told any more once the answer has begun.
         first = next(walked, None)
         found = islice(walked if first is None else chain([first], walked), most)
@@ -364,10 +367,10 @@ class _Client(BaseCoreClient):
         return self.catalog.matched(reader, search)
 
     def _member(self, content: bytes, place: Place, fields: Fields | None) -> bytes:
-        """An item as an answer has it."""
+        """An item, with public addresses of its files, as an answer has it."""
         if fields is None:
             return self.links.item(content, place.collection, place.id)
-        whole = self.links.item(content, place.collection, place.id) if fields.links else self.links.files(content)
+        whole = self.links.item(content, place.collection, place.id) if fields.links else content
         return orjson.dumps(fields.of(orjson.loads(whole)))
 
 

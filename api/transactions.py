@@ -103,7 +103,7 @@ class _Writer:
         one = self._entry(collection, None, given)
         name = str(one.row["id"])
         self._catalog.change_item(collection, name, lambda before: _new(name, before, one))
-        content = self._links.item(one.content, collection, name)
+        content = self._links.item(self._addresses.outward(one.content), collection, name)
         headers = {"Location": self._links.address(collection, name), "ETag": tags.of(one.content)}
         return Response(content, HTTPStatus.CREATED, headers, GEOJSON)
 

@@ -2,7 +2,8 @@
 
 A dictionary is trained of a collection's own items once it has some, so that 13 kB become 1.4 and nothing of a private
 collection is in another's. Each item is two frames, one after the other, with its assets and what follows them in the
-second, so that who wants none of that unpacks the first alone. JSON that was stored before lies there as it is.
+second, so that who wants none of that unpacks the first alone; before them stands how long the first is. JSON that was
+stored before lies there as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from zstandard import ZstdCompressionDict, ZstdCompressor, ZstdDecompressor
 
 from catalog import dialects, documents
+from catalog.addresses import AT_REST, Addresses
 from catalog.models import dictionaries, items
 from kartotek.errors import CatalogError
 
@@ -25,6 +27,8 @@ TRAINED_ON = 200
 DICTIONARY = 32 * 1024
 """Bytes; more make items no smaller."""
 LEVEL = 3
+_LENGTH = 4
+"""Bytes that tell how long the first frame is. None starts with `{`: an item is smaller than two gigabytes."""
 NUMBERS = range(1 << 15, 1 << 31)
 """Dictionaries' numbers: what zstd leaves to its users."""
 
@@ -47,19 +51,20 @@ class Contents:
         """An item's JSON packed by a dictionary; `head` is how much of it stands before the assets."""
         return _joined(self._compressor(number), (content[:head], content[head:]))
 
-    def whole(self, stored: bytes) -> bytes:
-        """An item's JSON."""
+    def whole(self, stored: bytes, addresses: Addresses = AT_REST) -> bytes:
+        """An item's JSON, with these addresses of files."""
         if stored.startswith(b"{"):
-            return stored
-        head, rest = self._frame(stored)
-        return head if not rest else head + self._frame(rest)[0]
+            return addresses.outward(stored)
+        first, second = _apart(stored)
+        return addresses.long(self._unpacked(first) + self._unpacked(second) if second else self._unpacked(first))
 
-    def head(self, stored: bytes) -> bytes:
-        """An item's JSON without its assets and what follows them, or with them where they are not apart."""
+    def head(self, stored: bytes, addresses: Addresses = AT_REST) -> bytes:
+        """The same without its assets and what follows them, or with them where they are not apart."""
         if stored.startswith(b"{"):
-            return stored
-        head, rest = self._frame(stored)
-        return head.removesuffix(b",") + b"}" if rest else head
+            return addresses.outward(stored)
+        first, second = _apart(stored)
+        head = self._unpacked(first)
+        return addresses.long(head.removesuffix(b",") + b"}" if second else head)
 
     def train(self, connection: Connection, collection: str) -> None:
         """Make a collection's dictionary, if it has none and items enough, and pack by it those that there are."""
@@ -68,12 +73,12 @@ class Contents:
         mine = select(items.c.pk, items.c.content).where(items.c.collection == collection).order_by(items.c.pk)
         some = connection.execute(mine.limit(TRAINED_ON)).all()
         if len(some) < TRAINED_ON or not self._train(
-            connection, collection, [self._apart(row.content) for row in some]
+            connection, collection, [self._parts(row.content) for row in some]
         ):
             return
         compressor = self._compressor(self.dictionary(connection, collection))
         put = update(items).where(items.c.pk == bindparam("row"))
-        packed = [{"row": row.pk, "content": _joined(compressor, self._apart(row.content))} for row in some]
+        packed = [{"row": row.pk, "content": _joined(compressor, self._parts(row.content))} for row in some]
         connection.execute(put, packed)
 
     def train_of(self, connection: Connection, collection: str, given: Sequence[tuple[bytes, int]]) -> None:
@@ -84,7 +89,7 @@ class Contents:
 
     def _train(self, connection: Connection, collection: str, apart: Sequence[tuple[bytes, bytes]]) -> bool:
         """Make a collection's dictionary; whether it was made here."""
-        samples: list[bytes | bytearray | memoryview] = [part for parts in apart for part in parts if part]
+        samples: list[bytes | bytearray | memoryview] = [AT_REST.short(part) for both in apart for part in both if part]
         # At random, so that none is given twice, whatever was removed meanwhile: who has one of it keeps it.
         number = NUMBERS[secrets.randbelow(len(NUMBERS))]
         made = zstandard.train_dictionary(DICTIONARY, samples, dict_id=number)
@@ -96,16 +101,13 @@ class Contents:
         self._dictionaries[number] = made  # other connections don't see it yet
         return True
 
-    def _apart(self, stored: bytes) -> tuple[bytes, bytes]:
+    def _parts(self, stored: bytes) -> tuple[bytes, bytes]:
         whole = self.whole(stored)
         head = documents.head(orjson.loads(whole), whole)
         return whole[:head], whole[head:]
 
-    def _frame(self, stored: bytes) -> tuple[bytes, bytes]:
-        """What the first frame holds, and what follows it."""
-        number = zstandard.get_frame_parameters(stored).dict_id
-        unpacking = self._decompressor(number).decompressobj()
-        return unpacking.decompress(stored), unpacking.unused_data
+    def _unpacked(self, frame: bytes) -> bytes:
+        return self._decompressor(zstandard.get_frame_parameters(frame).dict_id).decompress(frame)
 
     def _compressor(self, number: int) -> ZstdCompressor:
         found: dict[int, ZstdCompressor] = self._mine.__dict__.setdefault("compressors", {})
@@ -131,4 +133,10 @@ class Contents:
 
 
 def _joined(compressor: ZstdCompressor, parts: tuple[bytes, bytes]) -> bytes:
-    return b"".join(compressor.compress(part) for part in parts if part)
+    first, second = (compressor.compress(AT_REST.short(part)) if part else b"" for part in parts)
+    return len(first).to_bytes(_LENGTH, "big") + first + second
+
+
+def _apart(stored: bytes) -> tuple[bytes, bytes]:
+    end = _LENGTH + int.from_bytes(stored[:_LENGTH], "big")
+    return stored[_LENGTH:end], stored[end:]

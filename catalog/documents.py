@@ -74,7 +74,7 @@ def inward(document: dict[str, Any], addresses: Addresses) -> dict[str, Any]:
         document = {**document, "assets": {name: _inward(one, document, addresses) for name, one in assets.items()}}
     links = document.get("links", [])
     came = next((link.get("href") for link in links if link.get("rel") == "self"), None)
-    ours = isinstance(came, str) and addresses.root.startswith(came.partition("/collections/")[0])
+    ours = isinstance(came, str) and addresses.products == came.partition("/collections/")[0] + "/products/"
     if isinstance(came, str) and came.startswith("http") and not ours and not any(_is_via(link) for link in links):
         document = {**document, "links": [*links, {"rel": "via", "href": came, "type": "application/geo+json"}]}
     return document

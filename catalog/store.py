@@ -26,6 +26,7 @@ from catalog import (
 )  # fmt: skip
 from catalog import search as searching
 from catalog.access import Reader, visible
+from catalog.addresses import AT_REST, Addresses
 from catalog.aggregates import Aggregate, Interval
 from catalog.connections import Connections
 from catalog.contents import Contents
@@ -185,12 +186,12 @@ class Catalog:
             found: bytes | None = connection.scalar(wanted, names)
         return found
 
-    def search(self, reader: Reader, search: Search) -> Page:
-        """A page of items, newest first."""
+    def search(self, reader: Reader, search: Search, addresses: Addresses = AT_REST) -> Page:
+        """A page of items, with these addresses of files."""
         with self._connections.reading() as connection:
             found = searching.page(connection, reader, search)
         unpack = self._contents.head if search.heads else self._contents.whole
-        return replace(found, items=tuple(unpack(content) for content in found.items))
+        return replace(found, items=tuple(unpack(content, addresses) for content in found.items))
 
     def places(self, reader: Reader, search: Search) -> Sequence[Place]:
         """Where the items of a page stand, without the items."""
@@ -208,11 +209,11 @@ class Catalog:
         with self._connections.reading() as connection:
             return aggregating.aggregates(connection, reader, search, names, interval=interval)
 
-    def walk(self, reader: Reader, search: Search) -> Iterator[tuple[Place, bytes]]:
+    def walk(self, reader: Reader, search: Search, addresses: Addresses = AT_REST) -> Iterator[tuple[Place, bytes]]:
         """All items that a search finds, each with its place in the order; read a page of its limit at a time."""
         left: Search | None = search
         while left is not None:
-            page = self.search(reader, left)
+            page = self.search(reader, left, addresses)
             yield from zip(page.places, page.items, strict=True)
             left = None if page.next is None else replace(left, at=page.next)
 

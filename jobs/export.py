@@ -48,10 +48,10 @@ def export(
         """Collection by collection, so that none of one comes that was made meanwhile."""
         nonlocal count
         of_it = replace(wanted, collections=(name,), order=BY_ID, limit=PAGE)
-        for place, content in catalog.walk(reader, of_it):
+        for place, content in catalog.walk(reader, of_it, addresses):
             count += 1
             seen()
-            yield place.id, addresses.outward(content)
+            yield place.id, content
 
     collections = {name: addresses.outward(content) for name, content in _collections(catalog, reader, wanted)}
     size = target.write(collections, items)

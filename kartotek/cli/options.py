@@ -74,6 +74,6 @@ def opened(settings: Settings) -> Iterator[Catalog]:
 
 
 __all__ = [
-    "PATIENCE_MS", "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened", "period", "storage",
-    "which_items",
+    "PATIENCE_MS", "asked", "bbox", "collections", "database", "existing", "ids", "json_option", "load", "opened",
+    "period", "storage", "which_items",
 ]  # fmt: skip

@@ -150,13 +150,11 @@ def test_other_forms_come_in_again_too(kartotek, new_database, contents, tmp_pat
 
 
 def test_files_go_out_by_their_public_addresses_as_the_server_gives_them(kartotek, filled, contents, tmp_path):
-    from api.links import Links
-
     done(kartotek("export", tmp_path / "all.ndjson"))
     settings = Settings(database=filled, url=ENVIRONMENT["KARTOTEK_URL"], files_url=ENVIRONMENT["KARTOTEK_FILES_URL"])
     out = {(one["collection"], one["id"]): one for one in lines(tmp_path / "all.ndjson") if one["type"] == "Feature"}
     for key, item in out.items():
-        assert item == orjson.loads(Links(settings).files(contents[key]))
+        assert item == orjson.loads(Addresses.of(settings).outward(contents[key]))
     item = out["first", "item-00"]
     assert item["assets"]["B02"]["href"] == f"https://files.example.se/first/item-00/B02.{64 * '0'}.tif"
     assert item["assets"]["product"]["href"] == "https://geo.example.se/k/products/first/item-00.zip"
@@ -285,7 +283,7 @@ def test_where_it_fails_nothing_is_left_and_what_was_there_stays(filled, tmp_pat
     with closing(Catalog(filled)) as catalog:
         catalog.check()  # so that SQLite has made its files
         with no_file_longer_than(900), pytest.raises(TargetError, match="can't be written: File too large"):
-            exporting.export(catalog, OPERATOR, Search(), Addresses(root="r", files="f"), to)
+            exporting.export(catalog, OPERATOR, Search(), Addresses(files="f/", products="p/"), to)
     if form == "static":
         assert list(tmp_path.iterdir()) == []
     else:
@@ -332,7 +330,7 @@ def test_memory_does_not_grow_with_the_number_of_items(
             catalog.load([entries.entry(content) for content in made])
             to = targets.opened(tmp_path / f"{stop}-{form}", title="t", overwrite=False)
             tracemalloc.start()
-            found = exporting.export(catalog, OPERATOR, Search(), Addresses(root="r", files="f"), to)
+            found = exporting.export(catalog, OPERATOR, Search(), Addresses(files="f/", products="p/"), to)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
             assert found.items == stop
@@ -354,7 +352,7 @@ def test_who_writes_meanwhile_moves_nothing(new_database, make_item, make_collec
             catalog.load([entries.of(document)])
 
         to = targets.opened(path, title="t", overwrite=False)
-        exporting.export(catalog, OPERATOR, Search(), Addresses(root="r", files="f"), to, seen=change)
+        exporting.export(catalog, OPERATOR, Search(), Addresses(files="f/", products="p/"), to, seen=change)
     assert [one["id"] for one in lines(path)[1:]] == [f"item-{number:02}" for number in range(50)]
 
 
