@@ -62,10 +62,12 @@ def asked(catalog: Searched, reader: Reader, given: Mapping[str, Any]) -> Asked:
         area = questions.area(_json("intersects", given["intersects"]))
     start, end = questions.interval(given.get("datetime"))
     collections = questions.names("collections", _list(given.get("collections")))
-    tree, sortby, q = _filter(given), given.get("sortby"), given.get("q")
+    tree, sortby, q, older = _filter(given), given.get("sortby"), given.get("q"), _json("query", given.get("query"))
     names: Mapping[str, Queryable] = TYPED
-    if q or not typed({*used(tree), *_sorted_by(sortby)}):
+    if q or not typed({*used(tree), *query.used(older), *_sorted_by(sortby)}):
         names = catalog.queryables(reader, collections)
+    if older is not None:
+        tree = _both(tree, query.tree(older, names))
     if q:
         tree = _both(tree, words.tree(_list(q), names))
     sorts = order.asked(sortby, names) if sortby else NEWEST
@@ -93,7 +95,7 @@ def _list(given: Any) -> Any:
 
 
 def _filter(given: Mapping[str, Any]) -> Tree | None:
-    """The filter and the query together."""
+    """The filter, if any."""
     if (crs := given.get("filter-crs")) and crs not in LONGITUDE_LATITUDE:
         raise BadRequest(f"filter-crs: {crs[:80]!r} is not known; positions are longitude, latitude (CRS84)")
     found, written = None, given.get("filter")
@@ -107,8 +109,6 @@ def _filter(given: Mapping[str, Any]) -> Tree | None:
             raise BadRequest(
                 f"filter-lang: {str(language)[:40]!r} with such a filter; cql2-text and cql2-json are known"
             )
-    if given.get("query") is not None:
-        found = _both(found, query.tree(_json("query", given["query"])))
     return found
 
 

@@ -9,7 +9,11 @@ from typing import Any
 from kartotek.errors import BadRequest
 
 MAX_FIELDS = 1_000
-_HEADS = frozenset({"type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "properties"})
+_HEADS = frozenset({"type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "properties", "collection"})
+_DEFAULT = ("type", "stac_version", "id", "geometry", "bbox", "links", "assets", "properties.datetime")
+"""The set that the fields extension recommends where none are named."""
+_ALWAYS = frozenset({"type", "stac_version", "id", "collection"})
+"""What makes out an item whatever else of it is named."""
 _FORM = 'such as {"include": ["id", "properties.datetime"], "exclude": ["links"]}'
 
 
@@ -43,7 +47,11 @@ class Fields:
 
 
 def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
-    """Fields as GET writes them, `id,-links`, or POST; None where all are asked for. Raises BadRequest."""
+    """Fields as GET writes them, `id,-links`, or POST; None where all are asked for. Raises BadRequest.
+
+    As the fields extension has it (STAC API v1.0.0): what is left empty means the default set, and what is included is
+    there whatever of it, or of what it is part of, is excluded. What makes out an item comes too unless it is excluded.
+    """
     if given is None:
         return None
     if isinstance(given, str):
@@ -52,9 +60,13 @@ def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
         exclude = [part[1:] for part in parts if part.startswith("-")]
     else:
         include, exclude = (_names(given.get(name)) for name in ("include", "exclude"))
+    only_excluded = bool(exclude) and (isinstance(given, str) or "include" not in given)
     if len(include) + len(exclude) > MAX_FIELDS:
         raise BadRequest(f"fields: {len(include) + len(exclude)} given; at most {MAX_FIELDS} are accepted")
-    return Fields(frozenset(include), frozenset(exclude)) if include or exclude else None
+    if not include and not only_excluded:
+        return Fields(frozenset(_DEFAULT), frozenset(exclude))
+    kept = {path for path in exclude if not any(f"{one}.".startswith(f"{path}.") for one in include)}
+    return Fields(_ALWAYS | set(include) if include else frozenset(), frozenset(kept))
 
 
 def _names(given: Any) -> list[str]:

@@ -371,7 +371,8 @@ class _Client(BaseCoreClient):
         if fields is None:
             return self.links.item(content, place.collection, place.id)
         whole = self.links.item(content, place.collection, place.id) if fields.links else content
-        return orjson.dumps(fields.of(orjson.loads(whole)))
+        # Without its assets and what follows them, it may be without its collection's name too.
+        return orjson.dumps(fields.of({**orjson.loads(whole), "collection": place.collection}))
 
 
 def _address(address: str, request: Request, token: str | None = None) -> str:

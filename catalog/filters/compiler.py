@@ -46,7 +46,8 @@ def _boolean(values: Values, node: Tree) -> ColumnElement[bool]:
             return not_(_boolean(values, part))
         case {"op": str(op), "args": [one, other]} if op in _COMPARISONS:
             return _comparison(values, op, one, other)
-        case {"op": "between", "args": [value, low, high]}:
+        # The second form is that of drafts, which clients still write.
+        case {"op": "between", "args": [value, low, high] | [value, [low, high]]}:
             return and_(_comparison(values, ">=", value, low), _comparison(values, "<=", value, high))
         case {"op": "in", "args": [value, list(given)]}:
             return _in(values, value, given)

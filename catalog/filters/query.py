@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from catalog.filters.grammar import Tree
+from catalog.queryables import Kind, Queryable, bare
 from kartotek.errors import BadRequest
 
 _COMPARISONS = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -16,11 +18,20 @@ _PATTERNS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def tree(query: Any) -> Tree:
-    """The filter that a query means. Raises BadRequest for what is none."""
+def used(query: Any) -> set[str]:
+    """The names in a query that may be none."""
+    return set(query) if isinstance(query, Mapping) else set()
+
+
+def tree(query: Any, names: Mapping[str, Queryable]) -> Tree:
+    """The filter that a query means; `names` are those that may stand in it. Raises BadRequest for what is none."""
     if not isinstance(query, Mapping):
         raise BadRequest('query: a JSON object such as {"eo:cloud_cover": {"lt": 10}}')
-    found = [_condition(str(name), asked) for name, conditions in query.items() for asked in _asked(name, conditions)]
+    found = [
+        _condition(str(name), names.get(bare(str(name))), asked)
+        for name, conditions in query.items()
+        for asked in _asked(name, conditions)
+    ]
     if not found:
         return True
     return found[0] if len(found) == 1 else {"op": "and", "args": found}
@@ -32,10 +43,13 @@ def _asked(name: str, conditions: Any) -> list[tuple[str, Any]]:
     return list(conditions.items())
 
 
-def _condition(name: str, asked: tuple[str, Any]) -> Tree:
+def _condition(name: str, known: Queryable | None, asked: tuple[str, Any]) -> Tree:
     op, value = asked
     named = {"property": name}
     if op in _COMPARISONS:
+        if known is not None and known.kind in (Kind.NUMBER, Kind.INTEGER) and isinstance(value, str):
+            with suppress(ValueError):  # older than CQL2, it has clients that write numbers as text
+                value = float(value)
         return {"op": _COMPARISONS[op], "args": [named, value]}
     if op == "in" and isinstance(value, list):
         return {"op": "in", "args": [named, value]}

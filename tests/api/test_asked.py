@@ -133,18 +133,53 @@ def follow(client, page, rel):
     return None
 
 
+ALWAYS = {"type", "stac_version", "id", "collection"}
+
+
 def test_only_the_members_that_are_asked_for_come(client):
     include = ["id", "geometry", "properties.eo:cloud_cover", "properties.datetime", "no.such"]
     for found in (get(client, fields=",".join(include))[1], post(client, fields={"include": include})[1]):
         [first, *_] = found["features"]
-        assert set(first) == {"id", "geometry", "properties"}
+        assert set(first) == {"id", "geometry", "properties", *ALWAYS}
         assert set(first["properties"]) == {"eo:cloud_cover", "datetime"}
     [first, *_] = get(client, fields="-links,-properties.title")[1]["features"]
     assert "links" not in first and "assets" in first and "title" not in first["properties"]
     [first, *_] = get(client, fields="id,links")[1]["features"]
     assert {link["rel"] for link in first["links"]} == {"self", "parent", "collection", "root"}
-    [first, *_] = post(client, fields={})[1]["features"]
-    assert {"type", "stac_version", "id", "geometry", "bbox", "links", "assets", "properties"} <= set(first)
+
+
+def test_what_is_left_empty_means_the_default_members(client):
+    default = {"type", "stac_version", "id", "geometry", "bbox", "links", "assets", "properties"}
+    for found in (
+        get(client, fields="")[1], post(client, fields={})[1], post(client, fields={"include": None, "exclude": []})[1]
+    ):  # fmt: skip
+        [first, *_] = found["features"]
+        assert set(first) == default and set(first["properties"]) == {"datetime"}
+    for include in (None, []):
+        [first, *_] = post(client, fields={"include": include, "exclude": ["geometry", "properties"]})[1]["features"]
+        assert set(first) == default - {"geometry", "properties"}
+    [first, *_] = post(client, fields={"exclude": ["geometry"]})[1]["features"]
+    assert set(first) > default - {"geometry"} and len(first["properties"]) > 1
+
+
+def test_what_is_included_comes_whatever_is_excluded_around_it(client):
+    for include, exclude in ((["geometry"], ["geometry"]), (["properties.eo:cloud_cover"], ["properties"])):
+        by_get = ",".join(["-" + exclude[0], *include])
+        for found in (get(client, fields=by_get)[1], post(client, fields={"include": include, "exclude": exclude})[1]):
+            [first, *_] = found["features"]
+            assert set(first) == {*exclude, *ALWAYS}
+    [first, *_] = post(client, fields={"include": ["properties"], "exclude": ["properties.datetime"]})[1]["features"]
+    assert "datetime" not in first["properties"] and "eo:cloud_cover" in first["properties"]
+
+
+def test_a_query_may_have_its_numbers_as_text(client):
+    asked = [get(client, query=orjson.dumps({"eo:cloud_cover": {"lt": value}}).decode(), limit=100)[1]
+             for value in (45, "45", "4.5e1")]  # fmt: skip
+    names = [[one["id"] for one in found["features"]] for found in asked]
+    assert names[0] and names[0] == names[1] == names[2]
+    for value in ("nan", "inf", "much"):
+        query = orjson.dumps({"eo:cloud_cover": {"lt": value}}).decode()
+        assert client.get("/search", params={"query": query}).status_code == 400
 
 
 def test_what_can_be_asked_for_is_told_with_types_and_values(client):

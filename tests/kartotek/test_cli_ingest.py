@@ -216,24 +216,25 @@ def test_killed_at_any_moment_it_goes_on_and_all_is_in_once(
     tmp_path, contents, make_collection, make_item, new_database
 ):
     database, path = new_database(), tmp_path / "many.ndjson"
-    Catalog(database).ready()
-    many = [make_item(f"item-{number:05}", nr=number) for number in range(6_000)]
+    catalog, intake = Catalog(database), name_of(str(path), Wanted())
+    catalog.ready()
+    many = [make_item(f"item-{number:05}", nr=number) for number in range(8_000)]
     path.write_bytes(b"\n".join([make_collection(), *many]) + b"\n")
     command = [*COMMAND, "ingest", str(path), "--json", "--no-validate", "--workers", "2", "--database", database]
-    for pause in (0.2, 0.5, 0.8):
+    for pause in (0, 0.05, 0.1):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-        began, before = time.monotonic(), len(seen(database))
-        while len(seen(database)) == before and process.poll() is None and time.monotonic() - began < 60:
-            time.sleep(0.05)
-        time.sleep(pause / 4)
+        began, before = time.monotonic(), catalog.intakes.place(intake)
+        while catalog.intakes.place(intake) == before and process.poll() is None and time.monotonic() - began < 60:
+            time.sleep(0.01)
+        time.sleep(pause)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     done = subprocess.run(command, capture_output=True, timeout=300, check=True)
     last = orjson.loads(done.stdout)
-    assert last["added"] + last["unchanged"] < 6_000, "it went on where it was"
-    catalog = Catalog(database)
-    assert catalog.counts(OPERATOR) == {"generated": 6_000} and catalog.summaries(OPERATOR)["generated"].count == 6_000
-    assert catalog.intakes.place(name_of(str(path), Wanted())) is None
+    assert last["added"] + last["unchanged"] < len(many), "it went on where it was"
+    assert catalog.counts(OPERATOR) == {"generated": len(many)}
+    assert catalog.summaries(OPERATOR)["generated"].count == len(many)
+    assert catalog.intakes.place(intake) is None
     catalog.close()
 
 
