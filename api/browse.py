@@ -15,7 +15,6 @@ from api.links import GEOJSON, Links
 from catalog.aggregates import Interval
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
-from catalog.tally import EMPTY
 from kartotek.errors import NotFound
 from kartotek.settings import Settings
 
@@ -32,11 +31,7 @@ def router(settings: Settings, catalog: Catalog) -> APIRouter:
 
     def children(request: Request) -> Response:
         reader = caller.reader(request)
-        tallies = catalog.summaries(reader)
-        found = []
-        for content in catalog.collections(reader):
-            name = orjson.loads(content)["id"]
-            found.append(links.collection(collections.told(content, tallies.get(name, EMPTY)), name))
+        found = [links.collection(content, name) for name, content in collections.all_told(catalog, reader).items()]
         own = [_link("self", f"{links.root}/children"), _link("root", f"{links.root}/")]
         return tags.answer(request, b'{"children":[' + b",".join(found) + b'],"links":%s}' % orjson.dumps(own), JSON)
 

@@ -6,13 +6,25 @@ from typing import Any
 
 import orjson
 
+from catalog.access import Reader
 from catalog.facts import ASSETS
 from catalog.queryables import Kind
-from catalog.tally import Fact, Tally
+from catalog.store import Catalog
+from catalog.tally import EMPTY, Fact, Tally
 
 _RANGES = (Kind.NUMBER, Kind.INTEGER, Kind.INSTANT, Kind.DATE)
 FEW = 3
 """Values that are listed of however few items; of more items up to half as many values as items."""
+
+
+def all_told(catalog: Catalog, reader: Reader) -> dict[str, bytes]:
+    """Id → JSON as it is told, of the collections that the reader may see."""
+    tallies = catalog.summaries(reader)
+    found = {}
+    for content in catalog.collections(reader):
+        name = orjson.loads(content)["id"]
+        found[name] = told(content, tallies.get(name, EMPTY))
+    return found
 
 
 def told(content: bytes, tally: Tally) -> bytes:

@@ -228,12 +228,7 @@ class _Client(BaseCoreClient):
         """The collections that the caller may see, or those of them that are searched for."""
         request: Request = kwargs.pop("request")
         reader, address = caller.reader(request), f"{self.links.root}/collections"
-        tallies = self.catalog.summaries(reader)
-        told = {
-            name: collections.told(content, tallies.get(name, EMPTY))
-            for content in self.catalog.collections(reader)
-            for name in (orjson.loads(content)["id"],)
-        }
+        told = collections.all_told(self.catalog, reader)
         if not any(kwargs.values()):
             features = [self.links.collection(content, name) for name, content in told.items()]
             return self._answer(request, "collections", features, len(told), self._links(request, address, None, None))

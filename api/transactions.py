@@ -18,7 +18,6 @@ from api import caller, tags
 from api.links import GEOJSON, Links
 from api.merge import merged
 from catalog import documents, entries
-from catalog.addresses import Addresses
 from catalog.schemas import Schemas
 from catalog.store import Catalog
 from kartotek.errors import BadRequest, Conflict, KartotekError, NotFound, Outdated
@@ -44,9 +43,7 @@ def router(settings: Settings, catalog: Catalog) -> APIRouter:
         return writer.change(request, collection_id, item_id, lambda _: {"id": item_id, **given})
 
     def patch_item(request: Request, collection_id: str, item_id: str, given: Document) -> Response:
-        return writer.change(
-            request, collection_id, item_id, lambda before: merged(orjson.loads(before or b"{}"), given)
-        )
+        return writer.change(request, collection_id, item_id, _patching(given))
 
     def delete_item(request: Request, collection_id: str, item_id: str) -> Response:
         return writer.change(request, collection_id, item_id, lambda _: None)
@@ -93,7 +90,7 @@ class _Writer:
     """Checks what is given, and has it written."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._catalog, self._links, self._addresses = catalog, Links(settings), Addresses.of(settings)
+        self._catalog, self._links = catalog, Links(settings)
         self._schemas = threading.local()  # which are one thread's at a time
         self._folder = settings.schemas
 
@@ -102,8 +99,8 @@ class _Writer:
         self._catalog.collection(caller.reader(request), collection)
         one = self._entry(collection, None, given)
         name = str(one.row["id"])
-        self._catalog.change_item(collection, name, lambda before: _new(name, before, one))
-        content = self._links.item(self._addresses.outward(one.content), collection, name)
+        self._catalog.change_item(collection, name, _adding(one))
+        content = self._links.item(self._links.addresses.outward(one.content), collection, name)
         headers = {"Location": self._links.address(collection, name), "ETag": tags.of(one.content)}
         return Response(content, HTTPStatus.CREATED, headers, GEOJSON)
 
@@ -181,7 +178,7 @@ class _Writer:
         if document["collection"] != collection or (name is not None and document["id"] != name):
             raise BadRequest(f"{document['id']}: id and collection must be those of the address")
         self._valid({"links": [], **document})
-        return entries.of(documents.inward(document, self._addresses))
+        return entries.of(documents.inward(document, self._links.addresses))
 
     def _collection(self, name: str | None, given: Mapping[str, Any]) -> bytes:
         document = documents.checked(given)
@@ -195,8 +192,7 @@ class _Writer:
     def _valid(self, document: Mapping[str, Any]) -> None:
         if not hasattr(self._schemas, "mine"):
             self._schemas.mine = Schemas(self._folder)
-        if errors := self._schemas.mine.errors(document):
-            raise BadRequest(f"{document['id']}: not valid: {'; '.join(errors)}")
+        self._schemas.mine.check(document)
 
 
 def _patching(given: Mapping[str, Any]) -> Change:
@@ -204,13 +200,12 @@ def _patching(given: Mapping[str, Any]) -> Change:
 
 
 def _adding(one: entries.Entry) -> Callable[[bytes | None], entries.Entry]:
-    return lambda before: _new(str(one.row["id"]), before, one)
+    def new(before: bytes | None) -> entries.Entry:
+        if before is not None:
+            raise Conflict(f"there is an item {one.row['id']!r} already")
+        return one
 
-
-def _new(name: str, before: bytes | None, one: entries.Entry) -> entries.Entry:
-    if before is not None:
-        raise Conflict(f"there is an item {name!r} already")
-    return one
+    return new
 
 
 def _check(request: Request, before: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from kartotek.errors import BadSettings
+from kartotek.errors import BadRequest, BadSettings
 
 _KINDS = {"Feature": "item", "Collection": "collection", "Catalog": "catalog"}
 _OWN = "https://schemas.stacspec.org/v{version}/{kind}-spec/json-schema/{kind}.json"
@@ -33,6 +33,11 @@ class Schemas:
         self._validators: dict[str, Any] = {}
         self.missing: set[str] = set()
         """Addresses of schemas that documents name and that are not at hand."""
+
+    def check(self, document: Mapping[str, Any]) -> None:
+        """Raise BadRequest where an item or a collection, which has an id, is not valid as far as is known."""
+        if errors := self.errors(document):
+            raise BadRequest(f"{document['id']}: not valid: {'; '.join(errors)}")
 
     def errors(self, document: Mapping[str, Any]) -> list[str]:
         """What is wrong with an item or a collection, a few of many; nothing where it is valid as far as is known."""

@@ -201,8 +201,8 @@ class _Taker:
 
     def _checked(self, given: Any) -> dict[str, Any]:
         document = documents.parsed(given) if isinstance(given, bytes) else documents.checked(given)
-        if self._schemas is not None and (errors := self._schemas.errors(document)):
-            raise BadRequest(f"{document['id']}: not valid: {'; '.join(errors)}")
+        if self._schemas is not None:
+            self._schemas.check(document)
         return document
 
     def _is_wanted(self, one: Entry) -> bool:
