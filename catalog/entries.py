@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import orjson
@@ -15,7 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from catalog import dialects, documents, tally
 from catalog.contents import Contents
 from catalog.facts import columns
-from catalog.models import items, rings
+from catalog.models import collections, items, rings
 from catalog.questions import instant
 from catalog.rings import ring
 from catalog.tally import Tally
@@ -23,6 +25,7 @@ from kartotek import footprints
 from kartotek.errors import BadRequest
 from kartotek.storage import MARKER, PRODUCTS
 
+SECOND = timedelta(seconds=1)
 ROUNDED = 1e-6
 """Degrees by which others round beyond the edge of the earth."""
 
@@ -102,6 +105,27 @@ def places(connection: Connection, written: Sequence[tuple[int, Entry]]) -> None
     cut = [{"item": pk, "ring": one.ring} for pk, one in written if one.ring is not None]
     if cut:
         connection.execute(insert(rings), cut)
+
+
+def slack(row: Mapping[str, Any]) -> int:
+    """The seconds by which `start` or `end` of an item's row is away from its `datetime`, at most."""
+    at, times = row["datetime"], (row["start"], row["end"])
+    seconds: list[int] = [ceil(abs(one - at) / SECOND) for one in times]
+    return max(seconds)
+
+
+def reach(connection: Connection, given: Iterable[Entry]) -> None:
+    """Note how far items' times reach from where they are sorted, where none of their collection reached so far.
+
+    Before the items are written: collections and items in this order, so that nobody locks another out.
+    """
+    most = defaultdict[str, int](int)
+    for one in given:
+        most[one.collection] = max(most[one.collection], slack(one.row))
+    for name, seconds in sorted(most.items()):
+        if seconds:
+            wider = update(collections).where(collections.c.id == name, collections.c.slack < seconds)
+            connection.execute(wider.values(slack=seconds))
 
 
 def adds(written: Iterable[tuple[Entry, bool]]) -> dict[str, Tally]:

@@ -74,6 +74,7 @@ def load(connection: Connection, contents: Contents, given: Prepared, *, keep: b
     wanted = {key: one for key, one in unique.items() if key not in before or not (keep or before[key] == one.content)}
     if not wanted:
         return Loaded(unchanged=len(unique)), set()
+    entries.reach(connection, wanted.values())
     written = dialects.of(connection).write_items(connection, items, _rows(connection, contents, given, wanted))
     numbered = [(pk, new, one) for (pk, new), one in zip(written, wanted.values(), strict=True)]
     entries.places(connection, [(pk, one) for pk, _, one in numbered])

@@ -43,7 +43,10 @@ collections = Table(
     Column("id", Name, primary_key=True),
     Column("private", Boolean, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Column("slack", BigInteger, nullable=False, server_default="0"),
 )
+"""`slack` is the most seconds by which `start` or `end` of an item is away from its `datetime`: so an index by that
+serves searches by time too."""
 
 items = Table(
     "items",

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from shapely import Geometry
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, literal, select
 
 from catalog import dialects, filters, order
 from catalog.access import Reader, visible
-from catalog.dialects import Database
+from catalog.dialects import Database, Instant
 from catalog.filters.grammar import Tree
-from catalog.models import items
+from catalog.models import collections, items
 from catalog.order import NEWEST, Place, Sort
 from catalog.queryables import TYPED, Queryable
 
@@ -87,6 +87,20 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     )
 
 
+def _near(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
+    """What searches by time have to do with the order that items lie in."""
+    slack = select(func.max(collections.c.slack))
+    if search.collections is not None:
+        slack = slack.where(collections.c.id.in_(search.collections))
+    most = slack.scalar_subquery()
+    found: list[ColumnElement[bool]] = []
+    if search.start is not None:
+        found.append(items.c.datetime >= database.later(literal(search.start, Instant), -most))
+    if search.end is not None:
+        found.append(items.c.datetime <= database.later(literal(search.end, Instant), most))
+    return found
+
+
 def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
     """What narrows the items to those that a search asks for, whoever asks; values are only ever bound."""
     found: list[ColumnElement[bool]] = []
@@ -102,6 +116,8 @@ def conditions(database: Database, search: Search) -> Sequence[ColumnElement[boo
         found.append(items.c.end >= search.start)
     if search.end is not None:
         found.append(items.c.start <= search.end)
+    if search.area is None:  # else the index of places knows the times too
+        found += _near(database, search)
     if search.filter is not None:
         found.append(filters.condition(search.filter, search.names or TYPED, database))
     if search.at is not None:

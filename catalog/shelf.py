@@ -13,7 +13,7 @@ import orjson
 import shapely
 from sqlalchemy import insert
 
-from catalog import dialects, facts, naming, tally
+from catalog import dialects, entries, facts, naming, tally
 from catalog import search as searching
 from catalog.access import OPERATOR, Reader
 from catalog.models import collections, items, metadata
@@ -38,7 +38,8 @@ class Shelf:
             metadata.create_all(connection, tables=[collections, items])
             database = dialects.of(connection)
             database.create_place_index(connection)
-            connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b""}])
+            slack = max(map(entries.slack, self._rows), default=0)
+            connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b"", "slack": slack}])
             if self._rows:
                 connection.execute(insert(items), self._rows)
                 places = [(row["pk"], row["footprint"], row["start"], row["end"]) for row in self._rows]

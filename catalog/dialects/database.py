@@ -163,8 +163,8 @@ class Database(Protocol):
 
     # What filters compute
 
-    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
-        """A time moved."""
+    def later(self, instant: ColumnElement[datetime], by: timedelta | ColumnElement[int]) -> ColumnElement[datetime]:
+        """A time moved; a column is of seconds."""
         ...
 
     def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:

@@ -246,9 +246,10 @@ class PostGIS:
         shared = exists(select(member).where(mine.bool_op("@>")(member)))
         return case((and_(mine.is_not(None), other.is_not(None)), shared))
 
-    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
+    def later(self, instant: ColumnElement[datetime], by: timedelta | ColumnElement[int]) -> ColumnElement[datetime]:
         """By an interval."""
-        return type_coerce(instant + literal(by, Interval), Instant)
+        moved = literal(by, Interval) if isinstance(by, timedelta) else func.make_interval(0, 0, 0, 0, 0, 0, by)
+        return type_coerce(instant + moved, Instant)
 
     def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
         """Whatever would end the statement is null."""

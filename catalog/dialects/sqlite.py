@@ -263,9 +263,10 @@ class SQLite:
         other = literal(orjson.dumps(given).decode()) if of is None else _member(facts, of, "array")
         return func.kartotek_arrays(op, _member(facts, name, "array"), other, type_=Boolean)
 
-    def later(self, instant: ColumnElement[datetime], by: timedelta) -> ColumnElement[datetime]:
+    def later(self, instant: ColumnElement[datetime], by: timedelta | ColumnElement[int]) -> ColumnElement[datetime]:
         """In microseconds."""
-        return type_coerce(type_coerce(instant, BigInteger) + by // MICROSECOND, Instant)
+        moved = literal(by // MICROSECOND, BigInteger) if isinstance(by, timedelta) else by * 1_000_000
+        return type_coerce(instant.op("+")(moved), Instant)
 
     def arithmetic(self, op: str, one: ColumnElement[float], other: ColumnElement[float]) -> ColumnElement[float]:
         """In SQL, or by a function in Python."""

@@ -9,6 +9,7 @@ import shapely
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from catalog import entries
 from catalog.access import OPERATOR, PUBLIC
 from catalog.order import NEWEST, Place, Sort, place_of
 from catalog.queryables import TYPED, Kind, Queryable
@@ -321,6 +322,35 @@ def test_an_interval_includes_its_ends_to_the_microsecond(catalog, make_item, ma
     world = shapely.box(-180, -90, 180, 90)  # the spatial index keeps times too, as 32-bit numbers
     assert found(area=world, start=end, end=end) == 1
     assert found(area=world, start=end + tick) == found(area=world, end=start - tick) == 0
+
+
+def test_an_item_that_lasts_is_found_at_any_time_of_it_whichever_way_it_came_in(catalog, make_item, make_collection):
+    lasting = {
+        name: make_item(name, at=datetime(2024, 6, 1, tzinfo=UTC), start=datetime(2024, start, 1, tzinfo=UTC),
+                        end=datetime(2024, end, 1, tzinfo=UTC))
+        for name, start, end in (("published", 2, 7), ("loaded", 5, 11), ("replaced", 4, 7))
+    }  # fmt: skip
+    catalog.publish(make_item("instant", at=datetime(2024, 6, 1, tzinfo=UTC)), collection=make_collection())
+    catalog.publish(lasting["published"], collection=make_collection())
+    catalog.load([entries.entry(make_item("replaced", at=datetime(2024, 6, 1, tzinfo=UTC)))])
+    catalog.load([entries.entry(lasting[name]) for name in ("loaded", "replaced")])
+
+    def found(month, **more):
+        start = datetime(2024, month, 2, tzinfo=UTC)
+        search = Search(start=start, end=start + timedelta(days=3), **more)
+        return {key.id for key, _ in catalog.walk(PUBLIC, search)}
+
+    def check():
+        for more in ({}, {"collections": ("generated",)}, {"collections": ("generated", "none")}):
+            assert found(1, **more) == found(12, **more) == set()
+            assert found(2, **more) == {"published"} and found(10, **more) == {"loaded"}
+            assert found(5, **more) == {"published", "loaded", "replaced"}
+        assert found(5, collections=("none",)) == set()
+
+    check()
+    catalog.migrate("0005")
+    catalog.migrate()
+    check()
 
 
 def test_a_footprint_that_only_touches_the_area_is_found(catalog, make_item, make_collection):
