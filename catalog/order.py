@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, UnaryExpression, and_, false, literal, or_, tuple_
+from sqlalchemy import ColumnElement, Text, UnaryExpression, and_, false, or_, tuple_
 
 from catalog.dialects import EPOCH, MICROSECOND, Database
+from catalog.dialects.binding import Binding
 from catalog.models import items
 from catalog.queryables import TYPED, Kind, Queryable, bare
 from kartotek.errors import BadRequest
@@ -123,36 +124,48 @@ def ordering(
     return [*found, *(column.desc() if backwards else column.asc() for column in ties)]
 
 
+def place_values(place: Place) -> dict[str, Any]:
+    """What `beyond` has to know of a place, by names; what its item lacks is not there."""
+    known = {f"at{number}": value for number, value in enumerate(place.values) if value is not None}
+    return {**known, "at_collection": place.collection, "at_id": place.id}
+
+
 def beyond(
-    place: Place, order: Sequence[Sort], sorted_by: Sequence[ColumnElement[Any]]
+    values: Mapping[str, Any],
+    order: Sequence[Sort],
+    sorted_by: Sequence[ColumnElement[Any]],
+    binding: Binding,
+    *,
+    backwards: bool,
 ) -> Sequence[ColumnElement[bool]]:
-    """The items after a place, or before it."""
+    """The items after a place, or before it; `values` is what `place_values` gave."""
     same: list[ColumnElement[bool]] = []
     ways: list[ColumnElement[bool]] = []
-    for value, sort, column in zip(place.values, order, sorted_by, strict=True):
-        ways.append(and_(*same, _past(value, sort, column, backwards=place.backwards)))
-        same.append(column.is_(None) if value is None else column == _bound(value, sort.by, column))
-    ties, ends = tuple_(items.c.collection, items.c.id), tuple_(literal(place.collection), literal(place.id))
-    ways.append(and_(*same, ties < ends if place.backwards else ties > ends))
+    bounds = [
+        binding.one(f"at{number}", values[f"at{number}"], column.type) if f"at{number}" in values else None
+        for number, column in enumerate(sorted_by)
+    ]
+    for bound, sort, column in zip(bounds, order, sorted_by, strict=True):
+        ways.append(and_(*same, _past(bound, sort, column, backwards=backwards)))
+        same.append(column.is_(None) if bound is None else column == bound)
+    ties = tuple_(items.c.collection, items.c.id)
+    ends = tuple_(*(binding.one(name, values[name], Text) for name in ("at_collection", "at_id")))
+    ways.append(and_(*same, ties < ends if backwards else ties > ends))
     # The first column once more: by it alone an index can be entered at the place.
-    value, sort, column = place.values[0], order[0], sorted_by[0]
-    if value is not None and _always(sort.by):
-        bound = _bound(value, sort.by, column)
-        return [column <= bound if sort.descending != place.backwards else column >= bound, or_(*ways)]
+    bound, sort, column = bounds[0], order[0], sorted_by[0]
+    if bound is not None and _always(sort.by):
+        return [column <= bound if sort.descending != backwards else column >= bound, or_(*ways)]
     return [or_(*ways)]
 
 
-def _past(value: Value, sort: Sort, column: ColumnElement[Any], *, backwards: bool) -> ColumnElement[bool]:
+def _past(
+    bound: ColumnElement[Any] | None, sort: Sort, column: ColumnElement[Any], *, backwards: bool
+) -> ColumnElement[bool]:
     """Whether a column's value comes after one, or before it; nulls come last."""
-    if value is None:
+    if bound is None:
         return column.is_not(None) if backwards else false()
-    bound = _bound(value, sort.by, column)
     further = column < bound if sort.descending != backwards else column > bound
     return further if backwards or _always(sort.by) else or_(further, column.is_(None))
-
-
-def _bound(value: Value, by: Queryable, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return literal(value, column.type)
 
 
 def _expression(by: Queryable, database: Database) -> ColumnElement[Any]:

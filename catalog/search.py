@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from shapely import Geometry
-from sqlalchemy import ColumnElement, Connection, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, select
 
 from catalog import dialects, filters, order
 from catalog.access import Reader, visible
 from catalog.dialects import Database, Instant
+from catalog.dialects.binding import BY_NAME, HERE, Binding
 from catalog.filters.grammar import Tree
 from catalog.models import collections, items
 from catalog.order import NEWEST, Place, Sort
@@ -63,15 +66,9 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     """The items that the reader may see and the search asks for, in its order."""
     limit = min(search.limit, MAX_LIMIT)
     backwards = search.at is not None and search.at.backwards
-    database = dialects.of(connection)
-    sorted_by = order.columns(search.order or NEWEST, database)
-    wanted = (
-        select(items.c.content, items.c.collection, items.c.id, *sorted_by)
-        .where(visible(reader, items.c.collection), *conditions(database, search))
-        .order_by(*order.ordering(search.order or NEWEST, sorted_by, backwards=backwards))
-        .limit(limit + 1)
-    )
-    rows: Sequence[Any] = connection.execute(wanted).all()
+    values = _values(dialects.of(connection), search)
+    statement = _statement(connection.dialect.name, reader, search, values)
+    rows: Sequence[Any] = connection.execute(statement, {**values, "limit": limit + 1}).all()
     more = len(rows) > limit
     rows = rows[:limit]
     if backwards:
@@ -87,39 +84,110 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
     )
 
 
-def _near(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
-    """What searches by time have to do with the order that items lie in."""
-    slack = select(func.max(collections.c.slack))
+def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
+    """What narrows the items to those that a search asks for, whoever asks; values are only ever bound."""
+    names, backwards = search.names or TYPED, search.at is not None and search.at.backwards
+    given = _values(database, search)
+    return _conditions(database, given, search.filter, names, search.order or NEWEST, HERE, backwards=backwards)
+
+
+def _values(database: Database, search: Search) -> dict[str, Any]:
+    """What a search gives, by names; which of them there are decides what the SQL is, and nothing of what they are."""
+    found: dict[str, Any] = {}
+    if search.ids is not None:
+        found["ids"] = search.ids
     if search.collections is not None:
-        slack = slack.where(collections.c.id.in_(search.collections))
-    most = slack.scalar_subquery()
-    found: list[ColumnElement[bool]] = []
+        found["collections"] = search.collections
     if search.start is not None:
-        found.append(items.c.datetime >= database.later(literal(search.start, Instant), -most))
+        found["start"] = search.start
     if search.end is not None:
-        found.append(items.c.datetime <= database.later(literal(search.end, Instant), most))
+        found["end"] = search.end
+    if search.area is not None:
+        found |= database.place_values(search.area, search.start, search.end)
+    if search.at is not None:
+        found |= order.place_values(search.at)
     return found
 
 
-def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
-    """What narrows the items to those that a search asks for, whoever asks; values are only ever bound."""
+def _statement(kind: str, reader: Reader, search: Search, values: Mapping[str, Any]) -> Select[Any]:
+    """The SQL of a search, which takes longer to put together than to run: those alike share it."""
+    backwards = search.at is not None and search.at.backwards
+    tree = None if search.filter is None else orjson.dumps(search.filter)
+    if tree is not None and search.names is not None and search.names is not TYPED:
+        # Its names may mean something else once other items have come.
+        return _selected(kind, reader, search.order or NEWEST, values, search.filter, search.names, backwards=backwards)
+    return _shared(kind, reader, search.order or NEWEST, frozenset(values), tree, backwards)
+
+
+@lru_cache(maxsize=1_000)
+def _shared(
+    kind: str, reader: Reader, sorts: tuple[Sort, ...], names: frozenset[str], tree: bytes | None, backwards: bool
+) -> Select[Any]:
+    condition = None if tree is None else orjson.loads(tree)
+    return _selected(kind, reader, sorts, dict.fromkeys(names), condition, TYPED, backwards=backwards)
+
+
+def _selected(
+    kind: str,
+    reader: Reader,
+    sorts: tuple[Sort, ...],
+    values: Mapping[str, Any],
+    tree: Tree | None,
+    names: Mapping[str, Queryable],
+    *,
+    backwards: bool,
+) -> Select[Any]:
+    database = dialects.DATABASES[kind]
+    sorted_by = order.columns(sorts, database)
+    wanted = _conditions(database, values, tree, names, sorts, BY_NAME, backwards=backwards)
+    return (
+        select(items.c.content, items.c.collection, items.c.id, *sorted_by)
+        .where(visible(reader, items.c.collection), *wanted)
+        .order_by(*order.ordering(sorts, sorted_by, backwards=backwards))
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+def _conditions(
+    database: Database,
+    values: Mapping[str, Any],
+    tree: Tree | None,
+    names: Mapping[str, Queryable],
+    sorts: Sequence[Sort],
+    binding: Binding,
+    *,
+    backwards: bool,
+) -> Sequence[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
-    if search.ids is not None:
-        found.append(items.c.id.in_(search.ids))
-    if search.collections is not None:
-        found.append(items.c.collection.in_(search.collections))
-    if search.area is not None:
-        found.append(
-            database.relates("intersects", items.c.pk, items.c.footprint, search.area, search.start, search.end)
-        )
-    if search.start is not None:
-        found.append(items.c.end >= search.start)
-    if search.end is not None:
-        found.append(items.c.start <= search.end)
-    if search.area is None:  # else the index of places knows the times too
-        found += _near(database, search)
-    if search.filter is not None:
-        found.append(filters.condition(search.filter, search.names or TYPED, database))
-    if search.at is not None:
-        found += order.beyond(search.at, search.order or NEWEST, order.columns(search.order or NEWEST, database))
+    if "ids" in values:
+        found.append(items.c.id.in_(binding.many("ids", values["ids"])))
+    if "collections" in values:
+        found.append(items.c.collection.in_(binding.many("collections", values["collections"])))
+    if "shape" in values:
+        found.append(database.relates("intersects", items.c.pk, items.c.footprint, values, binding))
+    if "start" in values:
+        found.append(items.c.end >= binding.one("start", values["start"], Instant))
+    if "end" in values:
+        found.append(items.c.start <= binding.one("end", values["end"], Instant))
+    if "shape" not in values:  # else the index of places knows the times too
+        found += _near(database, values, binding)
+    if tree is not None:
+        found.append(filters.condition(tree, names, database))
+    if "at_id" in values:
+        sorted_by = order.columns(sorts, database)
+        found += order.beyond(values, sorts, sorted_by, binding, backwards=backwards)
+    return found
+
+
+def _near(database: Database, values: Mapping[str, Any], binding: Binding) -> Sequence[ColumnElement[bool]]:
+    """What searches by time have to do with the order that items lie in."""
+    slack = select(func.max(collections.c.slack))
+    if "collections" in values:
+        slack = slack.where(collections.c.id.in_(binding.many("collections", values["collections"])))
+    most = slack.scalar_subquery()
+    found: list[ColumnElement[bool]] = []
+    if "start" in values:
+        found.append(items.c.datetime >= database.later(binding.one("start", values["start"], Instant), -most))
+    if "end" in values:
+        found.append(items.c.datetime <= database.later(binding.one("end", values["end"], Instant), most))
     return found

@@ -14,6 +14,8 @@ from shapely import Geometry
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 from sqlalchemy.engine import URL
 
+from catalog.dialects.binding import HERE, Binding
+
 Seconds = float | ColumnElement[float]
 PlaceOf = tuple[int, Geometry, datetime, datetime]
 """An item's number, its footprint, its start and its end."""
@@ -95,18 +97,23 @@ class Database(Protocol):
         """Take items out of the index of places, where that doesn't happen by itself."""
         ...
 
+    def place_values(
+        self, shape: Geometry, start: datetime | None = None, end: datetime | None = None
+    ) -> dict[str, Any]:
+        """What `relates` has to know of a shape, and of times, which may narrow the candidates only; by names."""
+        ...
+
     def relates(
         self,
         relation: str,
         pk: ColumnElement[int],
         footprint: ColumnElement[Any],
-        shape: Geometry,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        values: Mapping[str, Any],
+        binding: Binding = HERE,
     ) -> ColumnElement[bool]:
         """Whether an item's footprint is so to a shape, which it must touch for that: intersects, within, equals ...
 
-        The times may narrow the candidates only.
+        `values` is what `place_values` gave.
         """
         ...
 

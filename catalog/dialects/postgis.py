@@ -51,6 +51,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.schema import CreateTable
 
+from catalog.dialects.binding import HERE, Binding
 from catalog.dialects.columns import Instant, ewkb
 from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 
@@ -148,20 +149,26 @@ class PostGIS:
     def unindex_places(self, connection: Connection, numbers: Sequence[int]) -> None:
         """Nothing."""
 
+    def place_values(
+        self, shape: Geometry, start: datetime | None = None, end: datetime | None = None
+    ) -> dict[str, Any]:
+        """Its EWKB."""
+        return {"shape": ewkb(shape)}
+
     def relates(
         self,
         relation: str,
         pk: ColumnElement[int],
         footprint: ColumnElement[Any],
-        shape: Geometry,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        values: Mapping[str, Any],
+        binding: Binding = HERE,
     ) -> ColumnElement[bool]:
         """By the gist index, then exactly; the times use it too."""
         from geoalchemy2 import functions  # slow to load, and of no use to SQLite
 
         test: Callable[..., ColumnElement[bool]] = getattr(functions, f"ST_{relation.capitalize()}")
-        return test(footprint, functions.ST_GeomFromEWKB(literal(ewkb(shape), LargeBinary)), type_=Boolean)
+        shape = functions.ST_GeomFromEWKB(binding.one("shape", values["shape"], LargeBinary))
+        return test(footprint, shape, type_=Boolean)
 
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By ST_Extent, which is exact."""

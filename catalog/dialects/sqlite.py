@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from catalog.dialects import folding
+from catalog.dialects.binding import HERE, Binding
 from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
 from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 from kartotek.errors import BadSettings
 
+_EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
 
 
@@ -155,32 +157,48 @@ class SQLite:
         """Remove the rows."""
         connection.execute(delete(self._place).where(self._place.c.pk.in_(numbers)))
 
+    def place_values(
+        self, shape: Geometry, start: datetime | None = None, end: datetime | None = None
+    ) -> dict[str, Any]:
+        """Its WKB, the edges of boxes around it, and seconds."""
+        found: dict[str, Any] = {"shape": shapely.to_wkb(shape)}
+        parts = shapely.get_parts(shape)
+        # Two boxes for what is cut at 180 degrees; for many parts one box around them all, since each costs a look-up.
+        for number, part in enumerate(parts if len(parts) <= 2 else [shape]):
+            found |= {f"{edge}{number}": at for edge, at in zip(_EDGES, part.bounds, strict=True)}
+        if start is not None:
+            found["since"] = _seconds(start) - 1
+        if end is not None:
+            found["until"] = _seconds(end) + 1
+        return found
+
     def relates(
         self,
         relation: str,
         pk: ColumnElement[int],
         footprint: ColumnElement[Any],
-        shape: Geometry,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        values: Mapping[str, Any],
+        binding: Binding = HERE,
     ) -> ColumnElement[bool]:
         """Candidates by the R*Tree, then exactly."""
         place, candidates = self._place, []
-        parts = shapely.get_parts(shape)
-        # Two boxes for what is cut at 180 degrees; for many parts one box around them all, since each costs a look-up.
-        for part in parts if len(parts) <= 2 else [shape]:
-            west, south, east, north = part.bounds
+
+        def number(name: str) -> ColumnElement[float]:
+            return binding.one(name, values[name], Double)
+
+        for box in takewhile(lambda box: f"west{box}" in values, count()):
+            west, south, east, north = (number(f"{edge}{box}") for edge in _EDGES)
             near = select(place.c.pk).where(
                 place.c.east >= west, place.c.west <= east, place.c.north >= south, place.c.south <= north
             )
-            if start is not None:
-                near = near.where(place.c.last >= _seconds(start) - 1)
-            if end is not None:
-                near = near.where(place.c.first <= _seconds(end) + 1)
+            if "since" in values:
+                near = near.where(place.c.last >= number("since"))
+            if "until" in values:
+                near = near.where(place.c.first <= number("until"))
             candidates.append(near)
         # Candidates come by `pk IN (...)`, which is what SQLite uses the R*Tree for: it calls the function for those
         # alone.
-        given = literal(shapely.to_wkb(shape), LargeBinary)
+        given = binding.one("shape", values["shape"], LargeBinary)
         exact = func.kartotek_relates(relation, footprint, given, type_=Boolean)
         return and_(pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact)
 

@@ -34,10 +34,10 @@ def condition(values: Values, op: str, args: list[Tree]) -> ColumnElement[bool]:
         raise BadRequest(f"filter: {op} without the items' geometry")
     if mine[1]:
         relation = _TURNED.get(relation, relation)
-    shape = _shape(args[0] if mine[1] else args[1])
+    place = values.database.place_values(_shape(args[0] if mine[1] else args[1]))
     if relation == "disjoint":
-        return not_(values.database.relates("intersects", items.c.pk, items.c.footprint, shape))
-    return values.database.relates(relation, items.c.pk, items.c.footprint, shape)
+        return not_(values.database.relates("intersects", items.c.pk, items.c.footprint, place))
+    return values.database.relates(relation, items.c.pk, items.c.footprint, place)
 
 
 def _is_footprint(values: Values, node: Tree) -> bool:
