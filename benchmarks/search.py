@@ -214,7 +214,7 @@ def served(name: str, folder: Path, port: int) -> Iterator[tuple[int, psutil.Pro
     known = pg(port, "pgstac") | {"USE_API_HYDRATE": "TRUE", "FLOOR": f"postgresql://kartotek@127.0.0.1:{port}/floor"}
     match name:
         case "pgstac":
-            command = [*uvicorn, "stac_fastapi.pgstac.app:app"]
+            command = [*uvicorn, "--factory", "stac_fastapi.pgstac.app:create_app"]
         case "pgstac-tuned":
             command = [*uvicorn, "--app-dir", HERE / "search_peers", "tuned:app"]
         case "floor":

@@ -26,6 +26,6 @@ def direct(method):
 for name in ("get_search", "post_search", "item_collection", "get_item", "all_collections", "get_collection"):
     setattr(CoreCrudClient, name, direct(getattr(CoreCrudClient, name)))
 
-from stac_fastapi.pgstac.app import app  # noqa: E402
+from stac_fastapi.pgstac.app import create_app  # noqa: E402
 
-__all__ = ["app"]
+app = create_app()
