@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from catalog import dialects, documents, tally
 from catalog.contents import Contents
 from catalog.facts import columns
-from catalog.models import collections, items, rings
+from catalog.models import items, rings, slacks
 from catalog.questions import instant
 from catalog.rings import ring
 from catalog.tally import Tally
@@ -117,15 +117,18 @@ def slack(row: Mapping[str, Any]) -> int:
 def reach(connection: Connection, given: Iterable[Entry]) -> None:
     """Note how far items' times reach from where they are sorted, where none of their collection reached so far.
 
-    Before the items are written: collections and items in this order, so that nobody locks another out.
+    Before the items are written, so that nobody locks another out.
     """
     most = defaultdict[str, int](int)
     for one in given:
         most[one.collection] = max(most[one.collection], slack(one.row))
-    for name, seconds in sorted(most.items()):
-        if seconds:
-            wider = update(collections).where(collections.c.id == name, collections.c.slack < seconds)
-            connection.execute(wider.values(slack=seconds))
+    for name, seconds in sorted((name, seconds) for name, seconds in most.items() if seconds):
+        known = connection.scalar(select(slacks.c.seconds).where(slacks.c.collection == name))
+        if seconds > (known or 0):
+            adding = dialects.of(connection).insert(slacks).values(collection=name, seconds=seconds)
+            wider = slacks.c.seconds < adding.excluded.seconds
+            changed = {"seconds": adding.excluded.seconds}
+            connection.execute(adding.on_conflict_do_update(index_elements=["collection"], set_=changed, where=wider))
 
 
 def adds(written: Iterable[tuple[Entry, bool]]) -> dict[str, Tally]:

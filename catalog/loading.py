@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 from catalog import dialects, documents, entries, summaries, tally
 from catalog.contents import Contents
 from catalog.entries import Entry
-from catalog.models import changes, collections, dictionaries, items, rings, squares
+from catalog.models import changes, collections, dictionaries, items, rings, slacks, squares
 from catalog.models import summaries as summaries_table
 from catalog.tally import Tally
 from kartotek.errors import NotFound
@@ -142,6 +142,6 @@ def remove_collection(connection: Connection, name: str) -> None:
     numbers = list(connection.scalars(select(items.c.pk).where(items.c.collection == name)))
     for start in range(0, len(numbers), BATCH):
         remove(connection, numbers[start : start + BATCH])
-    for table in (changes, summaries_table, dictionaries):
+    for table in (changes, summaries_table, dictionaries, slacks):
         connection.execute(delete(table).where(table.c.collection == name))
     connection.execute(delete(collections).where(collections.c.id == name))

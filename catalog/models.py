@@ -43,10 +43,7 @@ collections = Table(
     Column("id", Name, primary_key=True),
     Column("private", Boolean, nullable=False),
     Column("content", LargeBinary, nullable=False),
-    Column("slack", BigInteger, nullable=False, server_default="0"),
 )
-"""`slack` is the most seconds by which `start` or `end` of an item is away from its `datetime`: so an index by that
-serves searches by time too."""
 
 items = Table(
     "items",
@@ -76,6 +73,15 @@ Index("ix_items_id", items.c.id)
 Index("ix_items_collection", items.c.collection, items.c.datetime.desc(), items.c.id)
 Index("ix_items_cloud", items.c.collection, items.c.cloud_cover)
 Index("ix_items_granule", items.c.granule, items.c.datetime.desc())
+
+slacks = Table(
+    "slacks",
+    metadata,
+    Column("collection", Name, primary_key=True),
+    Column("seconds", BigInteger, nullable=False),
+)
+"""The most by which `start` or `end` of any item of a collection is away from its `datetime`, so that an index by that
+serves searches by time too; no row where that is nothing."""
 
 rings = Table(
     "rings",

@@ -18,7 +18,7 @@ from catalog.access import Reader, visible
 from catalog.dialects import Database, Instant
 from catalog.dialects.binding import BY_NAME, HERE, Binding
 from catalog.filters.grammar import Tree
-from catalog.models import collections, items
+from catalog.models import items, slacks
 from catalog.order import NEWEST, Place, Sort
 from catalog.queryables import TYPED, Queryable
 
@@ -163,8 +163,6 @@ def _conditions(
         found.append(items.c.id.in_(binding.many("ids", values["ids"])))
     if "collections" in values:
         found.append(items.c.collection.in_(binding.many("collections", values["collections"])))
-    if "shape" in values:
-        found.append(database.relates("intersects", items.c.pk, items.c.footprint, values, binding))
     if "start" in values:
         found.append(items.c.end >= binding.one("start", values["start"], Instant))
     if "end" in values:
@@ -176,14 +174,17 @@ def _conditions(
     if "at_id" in values:
         sorted_by = order.columns(sorts, database)
         found += order.beyond(values, sorts, sorted_by, binding, backwards=backwards)
+    if "shape" in values:
+        # Last: SQLite looks at conditions in this order, and the exact test is what takes longest.
+        found.append(database.relates("intersects", items.c.pk, items.c.footprint, values, binding))
     return found
 
 
 def _near(database: Database, values: Mapping[str, Any], binding: Binding) -> Sequence[ColumnElement[bool]]:
     """What searches by time have to do with the order that items lie in."""
-    slack = select(func.max(collections.c.slack))
+    slack = select(func.coalesce(func.max(slacks.c.seconds), 0))
     if "collections" in values:
-        slack = slack.where(collections.c.id.in_(binding.many("collections", values["collections"])))
+        slack = slack.where(slacks.c.collection.in_(binding.many("collections", values["collections"])))
     most = slack.scalar_subquery()
     found: list[ColumnElement[bool]] = []
     if "start" in values:

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from catalog import dialects, entries, facts, naming, tally
 from catalog import search as searching
 from catalog.access import OPERATOR, Reader
-from catalog.models import collections, items, metadata
+from catalog.models import collections, items, metadata, slacks
 from catalog.queryables import TYPED, Queryable
 from catalog.questions import instant
 from catalog.search import Page, Search
@@ -35,12 +35,13 @@ class Shelf:
         self._engine = dialects.in_memory()
         self._rows = [_row(number, orjson.loads(content), content) for number, content in enumerate(documents, 1)]
         with self._engine.begin() as connection:
-            metadata.create_all(connection, tables=[collections, items])
+            metadata.create_all(connection, tables=[collections, items, slacks])
             database = dialects.of(connection)
             database.create_place_index(connection)
-            slack = max(map(entries.slack, self._rows), default=0)
-            connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b"", "slack": slack}])
+            connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b""}])
             if self._rows:
+                slack = max(map(entries.slack, self._rows))
+                connection.execute(insert(slacks), [{"collection": _SHELF, "seconds": slack}])
                 connection.execute(insert(items), self._rows)
                 places = [(row["pk"], row["footprint"], row["start"], row["end"]) for row in self._rows]
                 database.index_places(connection, places)

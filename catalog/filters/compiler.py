@@ -41,7 +41,9 @@ def _boolean(values: Values, node: Tree) -> ColumnElement[bool]:
         case {"property": _}:
             return values.boolean(node)
         case {"op": "and" | "or" as op, "args": [_, _, *_] as parts}:
-            return (and_ if op == "and" else or_)(*(_boolean(values, part) for part in parts))
+            # Spatial ones last: SQLite looks at conditions in this order, and these take longest.
+            in_turn = sorted(parts, key=_is_spatial)
+            return (and_ if op == "and" else or_)(*(_boolean(values, part) for part in in_turn))
         case {"op": "not", "args": [part]}:
             return not_(_boolean(values, part))
         case {"op": str(op), "args": [one, other]} if op in _COMPARISONS:
@@ -64,6 +66,10 @@ def _boolean(values: Values, node: Tree) -> ColumnElement[bool]:
         case {"op": op}:
             raise BadRequest(f"filter: {str(op)[:40]!r} is no condition, or not with such arguments")
     raise BadRequest(f"filter: {str(node)[:80]} where a condition must stand")
+
+
+def _is_spatial(node: Tree) -> bool:
+    return isinstance(node, dict) and str(node.get("op")).startswith("s_")
 
 
 def _comparison(values: Values, op: str, one: Tree, other: Tree) -> ColumnElement[bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from catalog.dialects import Name
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -35,12 +37,15 @@ STATISTICS = {
 
 def upgrade() -> None:
     connection = op.get_bind()
-    # First what takes long: who reads waits once the table changes.
-    found = connection.execute(sa.text(REACH[connection.dialect.name])).all()
-    op.add_column("collections", sa.Column("slack", sa.BigInteger, nullable=False, server_default="0"))
-    for name, *most in found:
-        values = {"name": name, "most": max(most)}
-        connection.execute(sa.text("UPDATE collections SET slack = :most WHERE id = :name"), values)
+    slacks = op.create_table(
+        "slacks",
+        sa.Column("collection", Name, nullable=False),
+        sa.Column("seconds", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("collection", name="pk_slacks"),
+    )
+    for name, *most in connection.execute(sa.text(REACH[connection.dialect.name])).all():
+        if max(most):
+            connection.execute(sa.insert(slacks).values(collection=name, seconds=max(most)))
     if connection.dialect.name == "sqlite":
         _tell_sqlite(connection)
 
@@ -58,4 +63,6 @@ def _tell_sqlite(connection: sa.Connection) -> None:
 def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute("DELETE FROM sqlite_stat1")
-    op.drop_column("collections", "slack")
+    else:
+        op.execute("LOCK TABLE items")  # first, as who reads does
+    op.drop_table("slacks")
