@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller
-from api.asked import asked
+from api.asked import asked, listed
+from api.links import JSON
 from api.parameters import AggregateBody, AggregateQuery
 from catalog.aggregates import INTERVALS, KINDS, Aggregate
 from catalog.store import Catalog
@@ -22,24 +23,22 @@ def router(settings: Settings, catalog: Catalog) -> APIRouter:
     """The aggregates there are, and those of a search."""
     made = APIRouter(tags=["Aggregation"])
     root = settings.root
-    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {}}, "description": "Aggregates"}}
+    answers: dict[int | str, dict[str, Any]] = {200: {"content": {JSON: {}}, "description": "Aggregates"}}
 
-    def listed(request: Request, collection: str | None = None) -> Response:
+    def known(request: Request, collection: str | None = None) -> Response:
         path = "aggregations"
         if collection is not None:
             catalog.collection(caller.reader(request), collection)
             path = f"collections/{collection}/aggregations"
-        known = [{"name": name, "data_type": kind} for name, kind in KINDS.items()]
-        return _answer(root, path, known)
+        found = [{"name": name, "data_type": kind} for name, kind in KINDS.items()]
+        return _answer(root, path, found)
 
     def answer(request: Request, given: Mapping[str, Any], collection: str | None = None) -> Response:
         reader, path = caller.reader(request), "aggregate"
         if collection is not None:
             catalog.collection(reader, collection)
             given, path = {**given, "collections": [collection]}, f"collections/{collection}/aggregate"
-        names = given.get("aggregations")
-        names = names.split(",") if isinstance(names, str) else names
-        names = names or ["total_count"]
+        names = listed(given.get("aggregations")) or ["total_count"]
         interval = given.get("datetime_frequency_interval") or "month"
         if interval not in INTERVALS:
             raise BadRequest(f"datetime_frequency_interval: {str(interval)[:40]!r}; give {', '.join(INTERVALS)}")
@@ -47,10 +46,10 @@ def router(settings: Settings, catalog: Catalog) -> APIRouter:
         return _answer(root, path, [_told(one) for one in found])
 
     def aggregations(request: Request) -> Response:
-        return listed(request)
+        return known(request)
 
     def collection_aggregations(request: Request, collection_id: str) -> Response:
-        return listed(request, collection_id)
+        return known(request, collection_id)
 
     def aggregate(request: Request, given: Annotated[AggregateQuery, Query()]) -> Response:
         return answer(request, given.given())
@@ -83,11 +82,11 @@ def router(settings: Settings, catalog: Catalog) -> APIRouter:
 
 def _answer(root: str, path: str, aggregations: list[dict[str, Any]]) -> Response:
     links = [
-        {"rel": "self", "href": f"{root}/{path}", "type": "application/json"},
-        {"rel": "root", "href": f"{root}/", "type": "application/json"},
+        {"rel": "self", "href": f"{root}/{path}", "type": JSON},
+        {"rel": "root", "href": f"{root}/", "type": JSON},
     ]
     document = {"type": "AggregationCollection", "aggregations": aggregations, "links": links}
-    return Response(orjson.dumps(document), media_type="application/json")
+    return Response(orjson.dumps(document), media_type=JSON)
 
 
 def _told(one: Aggregate) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def asked(catalog: Searched, reader: Reader, given: Mapping[str, Any]) -> Asked:
     elif given.get("intersects") is not None:
         area = questions.area(_json("intersects", given["intersects"]))
     start, end = questions.interval(given.get("datetime"))
-    collections = questions.names("collections", _list(given.get("collections")))
+    collections = questions.names("collections", listed(given.get("collections")))
     tree, sortby, q, older = _filter(given), given.get("sortby"), given.get("q"), _json("query", given.get("query"))
     names: Mapping[str, Queryable] = TYPED
     if q or not typed({*used(tree), *query.used(older), *_sorted_by(sortby)}):
@@ -69,13 +69,13 @@ def asked(catalog: Searched, reader: Reader, given: Mapping[str, Any]) -> Asked:
     if older is not None:
         tree = _both(tree, query.tree(older, names))
     if q:
-        tree = _both(tree, words.tree(_list(q), names))
+        tree = _both(tree, words.tree(listed(q), names))
     sorts = order.asked(sortby, names) if sortby else NEWEST
     limit, token, wanted = given.get("limit"), given.get("token"), members.asked(given.get("fields"))
     return Asked(
         Search(
             collections=collections,
-            ids=questions.names("ids", _list(given.get("ids"))),
+            ids=questions.names("ids", listed(given.get("ids"))),
             area=area,
             start=start,
             end=end,
@@ -90,7 +90,8 @@ def asked(catalog: Searched, reader: Reader, given: Mapping[str, Any]) -> Asked:
     )
 
 
-def _list(given: Any) -> Any:
+def listed(given: Any) -> Any:
+    """What may be given as a list, or as a text with commas."""
     return given.split(",") if isinstance(given, str) else given
 
 
@@ -118,7 +119,7 @@ def _both(one: Tree | None, other: Tree) -> Tree:
 
 def _sorted_by(sortby: Any) -> set[str]:
     """The names in a sortby that may be none."""
-    named = (part.get("field") if isinstance(part, Mapping) else part for part in _list(sortby) or ())
+    named = (part.get("field") if isinstance(part, Mapping) else part for part in listed(sortby) or ())
     return {name.strip(" +-") for name in named if isinstance(name, str) and name.strip(" +-")}
 
 

@@ -11,14 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller, collections, tags
-from api.links import GEOJSON, Links
+from api.links import GEOJSON, JSON, Links
 from catalog.aggregates import Interval
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
 from kartotek.errors import NotFound
 from kartotek.settings import Settings
 
-JSON = "application/json"
 _BELOW: tuple[Interval, ...] = ("year", "month", "day")
 _PARTS = {"year": slice(0, 4), "month": slice(5, 7), "day": slice(8, 10)}
 

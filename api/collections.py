@@ -20,11 +20,7 @@ FEW = 3
 def all_told(catalog: Catalog, reader: Reader) -> dict[str, bytes]:
     """Id → JSON as it is told, of the collections that the reader may see."""
     tallies = catalog.summaries(reader)
-    found = {}
-    for content in catalog.collections(reader):
-        name = orjson.loads(content)["id"]
-        found[name] = told(content, tallies.get(name, EMPTY))
-    return found
+    return {name: told(content, tallies.get(name, EMPTY)) for name, content in catalog.collections(reader).items()}
 
 
 def told(content: bytes, tally: Tally) -> bytes:

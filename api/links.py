@@ -8,6 +8,7 @@ from catalog import documents
 from catalog.addresses import Addresses
 from kartotek.settings import Settings
 
+JSON = "application/json"
 GEOJSON = "application/geo+json"
 SCHEMA = "application/schema+json"
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
@@ -45,9 +46,9 @@ class Links:
             written = _written(
                 [
                     ("self", f"{own}/items/", GEOJSON),
-                    ("parent", own, "application/json"),
-                    ("collection", own, "application/json"),
-                    ("root", f"{self.root}/", "application/json"),
+                    ("parent", own, JSON),
+                    ("collection", own, JSON),
+                    ("root", f"{self.root}/", JSON),
                 ]
             )
             cut = written.index(b'/items/"') + len(b"/items/")
@@ -63,15 +64,15 @@ class Links:
             self.addresses.outward(content),
             _written(
                 [
-                    ("self", own, "application/json"),
+                    ("self", own, JSON),
                     ("items", f"{own}/items", GEOJSON),
-                    ("child", f"{own}/browse", "application/json"),
-                    (AGGREGATE, f"{own}/aggregate", "application/json"),
-                    (AGGREGATIONS, f"{own}/aggregations", "application/json"),
+                    ("child", f"{own}/browse", JSON),
+                    (AGGREGATE, f"{own}/aggregate", JSON),
+                    (AGGREGATIONS, f"{own}/aggregations", JSON),
                     (QUERYABLES, f"{own}/queryables", SCHEMA),
                     (SORTABLES, f"{own}/sortables", SCHEMA),
-                    ("parent", f"{self.root}/", "application/json"),
-                    ("root", f"{self.root}/", "application/json"),
+                    ("parent", f"{self.root}/", JSON),
+                    ("root", f"{self.root}/", JSON),
                 ]
             ),
         )

@@ -27,7 +27,7 @@ from api.asked import Asked, asked
 from api.conformance import CONFORMANCE, TRANSACTIONS
 from api.fields import Fields
 from api.formats import FORMATS
-from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, QUERYABLES, SCHEMA, SORTABLES, Links
+from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, JSON, QUERYABLES, SCHEMA, SORTABLES, Links
 from api.parameters import CollectionsQuery, ItemsQuery, SearchBody, SearchQuery
 from catalog.access import Reader
 from catalog.matched import Matched
@@ -41,7 +41,6 @@ from kartotek.settings import Settings
 WRITING = ("PUT", "PATCH", "DELETE")
 STREAMED = 500
 """Items of a stream that are held in memory at a time."""
-JSON = "application/json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 """The type that the STAC API asks for, with the version that FastAPI writes."""
 
@@ -208,16 +207,9 @@ class _Client(BaseCoreClient):
             {"rel": AGGREGATIONS, "type": JSON, "title": "What can be told of them", "href": f"{root}/aggregations"},
             {"rel": "service-doc", "type": "text/html", "title": "OpenAPI, to read", "href": f"{root}/api.html"},
         ]
-        for content in self.catalog.collections(caller.reader(request)):
-            found = orjson.loads(content)
-            landing["links"].append(
-                {
-                    "rel": "child",
-                    "type": "application/json",
-                    "title": found.get("title", found["id"]),
-                    "href": f"{root}/collections/{found['id']}",
-                }
-            )
+        for name, content in self.catalog.collections(caller.reader(request)).items():
+            title = orjson.loads(content).get("title", name)
+            landing["links"].append({"rel": "child", "type": JSON, "title": title, "href": self.links.address(name)})
         return tags.answer(request, orjson.dumps(landing), JSON, headers={"Vary": "Accept"})
 
     def conformance(self, **kwargs: Any) -> Response:
@@ -305,8 +297,8 @@ class _Client(BaseCoreClient):
         named = wanted.search.collections
 
         def kinds() -> dict[str, Any]:
-            found = (orjson.loads(content) for content in self.catalog.collections(reader))
-            return {one["id"]: one for one in found if named is None or one["id"] in named}
+            found = self.catalog.collections(reader)
+            return {name: orjson.loads(one) for name, one in found.items() if named is None or name in named}
 
         return formats.answer(form, members, lambda: self.catalog.queryables(reader, named), kinds)
 

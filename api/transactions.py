@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller, tags
-from api.links import GEOJSON, Links
+from api.links import GEOJSON, JSON, Links
 from api.merge import merged
 from catalog import documents, entries
 from catalog.schemas import Schemas
@@ -122,7 +122,7 @@ class _Writer:
         done = sum(one["status"] == HTTPStatus.CREATED for one in report)
         document = {"added": done, "refused": len(report) - done, "items": report}
         status = HTTPStatus.CREATED if done == len(report) else HTTPStatus.MULTI_STATUS
-        return Response(orjson.dumps(document), status, media_type="application/json")
+        return Response(orjson.dumps(document), status, media_type=JSON)
 
     def change(self, request: Request, collection: str, name: str, change: Change) -> Response:
         """An item that is there."""
@@ -151,7 +151,7 @@ class _Writer:
 
         self._catalog.change_collection(name, made)
         headers = {"Location": self._links.address(name), "ETag": tags.of(content)}
-        return Response(self._links.collection(content, name), HTTPStatus.CREATED, headers, "application/json")
+        return Response(self._links.collection(content, name), HTTPStatus.CREATED, headers, JSON)
 
     def change_collection(self, request: Request, name: str, change: Change) -> Response:
         """A collection that is there."""

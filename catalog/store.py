@@ -142,11 +142,12 @@ class Catalog:
 
     # Reads
 
-    def collections(self, reader: Reader) -> list[bytes]:
-        """The collections' JSON, ordered by id."""
-        wanted = select(collections.c.content).where(visible(reader, collections.c.id)).order_by(collections.c.id)
+    def collections(self, reader: Reader) -> dict[str, bytes]:
+        """Id → JSON of the collections, ordered by id."""
+        columns = (collections.c.id, collections.c.content)
+        wanted = select(*columns).where(visible(reader, collections.c.id)).order_by(collections.c.id)
         with self._connections.reading() as connection:
-            return list(connection.scalars(wanted))
+            return {row.id: row.content for row in connection.execute(wanted)}
 
     def collection(self, reader: Reader, name: str) -> bytes:
         """A collection's JSON. Raises NotFound."""

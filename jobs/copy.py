@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
-import orjson
-
 from catalog import entries
 from catalog.access import OPERATOR
 from catalog.copies import Held
@@ -77,7 +75,7 @@ def check(source: Catalog, target: Catalog) -> None:
 
 def collections(source: Catalog, wanted: Sequence[str] | None) -> list[str]:
     """The ids of the collections that are to be copied: all, or those that are wanted. Raises NotFound."""
-    there = [str(orjson.loads(content)["id"]) for content in source.collections(OPERATOR)]
+    there = list(source.collections(OPERATOR))
     for name in sorted(set(wanted or ()) - set(there)):
         raise NotFound(f"no collection {name!r} in {source.place}")
     return [name for name in there if wanted is None or name in wanted]

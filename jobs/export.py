@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import orjson
 
 from catalog.access import OPERATOR, Reader
 from catalog.addresses import Addresses
@@ -53,17 +51,17 @@ def export(
             seen()
             yield place.id, content
 
-    collections = {name: addresses.outward(content) for name, content in _collections(catalog, reader, wanted)}
+    collections = {name: addresses.outward(content) for name, content in _collections(catalog, reader, wanted).items()}
     size = target.write(collections, items)
     return Exported(collections=len(collections), items=count, bytes=size)
 
 
-def _collections(catalog: Catalog, reader: Reader, wanted: Search) -> Sequence[tuple[str, bytes]]:
-    """Id and JSON of the collections that are wanted, in the order of their ids."""
-    there = [(str(orjson.loads(content)["id"]), content) for content in catalog.collections(reader)]
+def _collections(catalog: Catalog, reader: Reader, wanted: Search) -> Mapping[str, bytes]:
+    """Id → JSON of the collections that are wanted, in the order of their ids."""
+    there = catalog.collections(reader)
     if wanted.collections is None:
         return there
-    for name in sorted(set(wanted.collections) - {name for name, _ in there}):
+    for name in sorted(set(wanted.collections) - there.keys()):
         way_out = "" if reader == OPERATOR else "; private ones are exported with --private"
         raise NotFound(f"no collection {name!r}, see `kartotek info`{way_out}")
-    return [(name, content) for name, content in there if name in wanted.collections]
+    return {name: content for name, content in there.items() if name in wanted.collections}

@@ -194,7 +194,7 @@ class _Taker:
             raise BadRequest(f"{document['id']}: its type is neither Feature nor Collection")
         collection = document.get("collection")
         if collection not in self._known:
-            self._known = {orjson.loads(one)["id"] for one in self._catalog.collections(OPERATOR)}
+            self._known = set(self._catalog.collections(OPERATOR))
         if isinstance(collection, str) and collection not in self._known:
             raise BadRequest(f"{document['id']}: no collection {collection!r}; give its JSON as a SOURCE too")
         return entries.of(documents.inward(document, self._addresses))

@@ -106,7 +106,7 @@ def test_a_lease_that_ran_out_goes_to_another_and_its_first_owner_changes_nothin
         with pytest.raises(LostLease, match=r"a\.zip: the lease of attempt 1 ran out"):
             act()
     ledger.give_back(first)
-    assert catalog.search(PUBLIC, Search()).items == () and catalog.collections(PUBLIC) == []
+    assert catalog.search(PUBLIC, Search()).items == () and catalog.collections(PUBLIC) == {}
     assert ledger.owners() == {"me": 1}
     catalog.publish(make_item("mine"), collection=make_collection(), done=(second, Work()))
     assert standing(ledger) == {State.DONE: 1}

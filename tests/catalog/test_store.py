@@ -53,7 +53,7 @@ def test_an_item_comes_out_byte_for_byte_as_it_went_in(catalog, make_item, make_
     assert catalog.item(PUBLIC, "generated", "item") == content
     assert catalog.search(PUBLIC, Search()).items == (content,)
     assert catalog.collection(PUBLIC, "generated") == kind
-    assert catalog.collections(PUBLIC) == [kind]
+    assert list(catalog.collections(PUBLIC).values()) == [kind]
     assert catalog.counts(PUBLIC) == {"generated": 1}
 
 
@@ -116,7 +116,7 @@ def test_a_deleted_item_is_gone_from_every_answer(catalog, make_item, make_colle
 def test_an_error_in_the_middle_leaves_nothing(catalog, make_item, make_collection):
     with pytest.raises(CatalogError):
         catalog.publish(make_item(), collection=make_collection(), counted=[square(0), square(0)])
-    assert found(catalog) == found(catalog, area=WORLD) == catalog.collections(OPERATOR) == []
+    assert found(catalog) == found(catalog, area=WORLD) == list(catalog.collections(OPERATOR)) == []
     with create_engine(url(catalog)).connect() as connection:
         for table in ("collections", "items", "squares", *places(catalog)):
             assert rows(connection, table) == 0
@@ -149,11 +149,11 @@ def test_rows_hang_together_by_foreign_keys(catalog, make_item, make_collection)
 def test_a_collection_keeps_its_privacy_until_told_otherwise(catalog, make_item, make_collection):
     catalog.put_collection(make_collection(), private=True)
     catalog.put_collection(make_collection(title="Another title"))
-    assert catalog.collections(PUBLIC) == []
+    assert catalog.collections(PUBLIC) == {}
     assert b"Another title" in catalog.collection(OPERATOR, "generated")
     # Publishing into it brings its text along, and leaves its privacy.
     catalog.publish(make_item(), collection=make_collection(title="A third title"))
-    assert catalog.collections(PUBLIC) == [] and found(catalog) == ["item"]
+    assert catalog.collections(PUBLIC) == {} and found(catalog) == ["item"]
     assert b"A third title" in catalog.collection(OPERATOR, "generated")
     assert catalog.search(PUBLIC, Search()).items == ()
     catalog.put_collection(make_collection(), private=False)
@@ -206,7 +206,7 @@ def test_what_is_no_collection_and_no_item_is_refused(catalog, make_item, conten
         catalog.put_collection(content)
     with pytest.raises(BadRequest):
         catalog.publish(make_item(), collection=content)
-    assert catalog.collections(OPERATOR) == [] and found(catalog) == []
+    assert catalog.collections(OPERATOR) == {} and found(catalog) == []
 
 
 def test_an_item_in_another_form_than_lies_beside_its_files_is_refused(catalog, make_item, make_collection):

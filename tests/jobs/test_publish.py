@@ -122,7 +122,7 @@ def test_what_reads_back_otherwise_than_written_is_never_visible(converted, tmp_
     rotten = Rotten(tmp_path / "store", nth, how)
     with pytest.raises(Corrupted, match="read back") as told:
         publish(converted, rotten, catalog)
-    assert visible(rotten, catalog) == [] and catalog.collections(OPERATOR) == []
+    assert visible(rotten, catalog) == [] and catalog.collections(OPERATOR) == {}
     # What the message says to do helps.
     rotten.delete(str(told.value).partition(":")[0])
     publish(converted, rotten, catalog)

@@ -59,7 +59,7 @@ def filled(made, storage, catalog):
 
 def everything(catalog):
     """All that a catalog knows: collections, items, squares, privacy."""
-    found = [*catalog.collections(OPERATOR), *sorted(catalog.private())]
+    found = [*catalog.collections(OPERATOR).values(), *sorted(catalog.private())]
     for key, content in catalog.walk(OPERATOR, ALL):
         found += [content, catalog.squares(OPERATOR, key.collection, key.id)]
     return found
