@@ -31,6 +31,9 @@ COSTLY = re.compile(r"/search|(/collections/[^/]+)?/(aggregate|items)|/collectio
 PATIENCE = 1.0
 """Seconds for which a place among them is waited for."""
 
+SHORT = 64 * 1024
+"""Bytes of a body that are looked through in less time than it takes to have another thread do it."""
+
 log = logging.getLogger("kartotek.access")
 
 
@@ -125,7 +128,10 @@ class Body:
             if message["type"] != "http.request":
                 return message
             try:
-                await run_in_threadpool(nesting.check, "body", content)
+                if len(content) < SHORT:
+                    nesting.check("body", content)
+                else:
+                    await run_in_threadpool(nesting.check, "body", content)
             except BadRequest as error:  # FastAPI would say no more than that it can't be parsed
                 raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
             return {**message, "body": bytes(content)}
@@ -151,8 +157,7 @@ class Costly:
         if self._places is None:  # made where there is an event loop
             self._places = anyio.Semaphore(self.most)
         try:
-            with anyio.fail_after(PATIENCE):
-                await self._places.acquire()
+            await self._place(self._places)
         except TimeoutError:
             words = f"{self.most} searches are being answered, as many as are at a time; come again"
             await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
@@ -174,3 +179,11 @@ class Costly:
             await self.app(scope, receive, noted)
         finally:
             leave()
+
+    @staticmethod
+    async def _place(places: anyio.Semaphore) -> None:
+        try:
+            places.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.fail_after(PATIENCE):
+                await places.acquire()

@@ -29,6 +29,7 @@ from api.fields import Fields
 from api.formats import FORMATS
 from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, JSON, QUERYABLES, SCHEMA, SORTABLES, Links
 from api.parameters import CollectionsQuery, ItemsQuery, SearchBody, SearchQuery
+from api.routing import Direct
 from catalog.access import Reader
 from catalog.matched import Matched
 from catalog.order import Place
@@ -162,11 +163,12 @@ class _Api(StacApi):
             others = FORMATS.values() if kind == GEOJSON else ()
             content = {kind: {"schema": chosen}, **{one.kind.partition(";")[0]: {} for one in others}}
             answer = {"content": content, "description": name}
-        self.router.add_api_route(
+        self.app.router.add_api_route(
             path,
             endpoint,
             name=name,
             methods=[method],
+            route_class_override=Direct,
             response_model=None,
             response_class=Response,
             responses={200: answer, 304: {"description": "The client has it already"}},

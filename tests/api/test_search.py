@@ -466,6 +466,17 @@ def test_a_wrong_body_is_a_bad_request_that_says_why(published, body, reason):
     assert reason.lower() in problem(answer).lower()
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("application/json; charset=utf-8", 200), ("application/geo+json", 200), ("text/plain", 400), (None, 400)],
+)
+def test_a_body_says_that_it_is_json(published, kind, status):
+    client = TestClient(create_app(published.settings, published.catalog))
+    answer = client.post("/search", content=b'{"limit": 1}', headers={"Content-Type": kind} if kind else {})
+    assert answer.status_code == status
+    assert status == 200 or "send application/json" in problem(answer)
+
+
 @pytest.mark.parametrize("name", ["ids", "collections"])
 def test_more_names_than_a_search_takes_are_a_bad_request_with_the_number(published, name):
     client = TestClient(create_app(published.settings, published.catalog), raise_server_exceptions=False)
