@@ -166,13 +166,15 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
         raise BadRequest(f"{name}: datetime is needed, or start_datetime and end_datetime")
     try:
         begins, ends = instant(start), instant(end)
+        at = instant(stated) if isinstance(stated, str) else begins
         return {
             "collection": collection,
             "id": document["id"],
             "footprint": _footprint(document.get("geometry")),
-            "datetime": instant(stated) if isinstance(stated, str) else begins,
-            "start": begins,
-            "end": ends,
+            "datetime": at,
+            # Its datetime is an instant of every item, whatever it says besides.
+            "start": min(begins, at),
+            "end": max(ends, at),
             **columns(document),
         }
     except (BadRequest, ValueError) as error:

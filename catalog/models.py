@@ -72,7 +72,15 @@ Index("ix_items_newest", items.c.datetime.desc(), items.c.collection, items.c.id
 Index("ix_items_id", items.c.id)
 Index("ix_items_collection", items.c.collection, items.c.datetime.desc(), items.c.id)
 Index("ix_items_cloud", items.c.collection, items.c.cloud_cover)
-Index("ix_items_granule", items.c.granule, items.c.datetime.desc())
+# With all that searches of granules ask for most: who must look at the rows looks at ten times as many pages.
+Index(
+    "ix_items_granule",
+    items.c.granule,
+    items.c.datetime.desc(),
+    items.c.collection,
+    items.c.cloud_cover,
+    items.c.snow_cover,
+)
 
 slacks = Table(
     "slacks",

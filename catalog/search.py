@@ -64,7 +64,7 @@ class Page:
 
 def page(connection: Connection, reader: Reader, search: Search) -> Page:
     """The items that the reader may see and the search asks for, in its order."""
-    limit = min(search.limit, MAX_LIMIT)
+    limit, search = min(search.limit, MAX_LIMIT), _told(search)
     backwards = search.at is not None and search.at.backwards
     values = _values(dialects.of(connection), search)
     statement = _statement(connection.dialect.name, reader, search, values)
@@ -86,9 +86,28 @@ def page(connection: Connection, reader: Reader, search: Search) -> Page:
 
 def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
     """What narrows the items to those that a search asks for, whoever asks; values are only ever bound."""
+    search = _told(search)
     names, backwards = search.names or TYPED, search.at is not None and search.at.backwards
     given = _values(database, search)
-    return _conditions(database, given, search.filter, names, search.order or NEWEST, HERE, backwards=backwards)
+    sorts = search.order or NEWEST
+    found = _conditions(database, given, search.filter, names, sorts, HERE, backwards=backwards)
+    return [*found, *_place(database, given, HERE)]
+
+
+def _told(search: Search) -> Search:
+    """The same search, with place and time of its filter told as those of the search, which lead to indexes."""
+    if search.filter is None:
+        return search
+    found = filters.implied(search.filter, place=search.area is None)
+    starts = [one for one in (search.start, found.start) if one is not None]
+    ends = [one for one in (search.end, found.end) if one is not None]
+    return replace(
+        search,
+        filter=found.rest,
+        area=search.area or found.area,
+        start=max(starts, default=None),
+        end=min(ends, default=None),
+    )
 
 
 def _values(database: Database, search: Search) -> dict[str, Any]:
@@ -139,13 +158,23 @@ def _selected(
 ) -> Select[Any]:
     database = dialects.DATABASES[kind]
     sorted_by = order.columns(sorts, database)
-    wanted = _conditions(database, values, tree, names, sorts, BY_NAME, backwards=backwards)
-    return (
-        select(items.c.content, items.c.collection, items.c.id, *sorted_by)
-        .where(visible(reader, items.c.collection), *wanted)
-        .order_by(*order.ordering(sorts, sorted_by, backwards=backwards))
-        .limit(bindparam("limit", type_=Integer))
+    limit = bindparam("limit", type_=Integer)
+    *cheap, last = (
+        visible(reader, items.c.collection),
+        *_conditions(database, values, tree, names, sorts, BY_NAME, backwards=backwards),
+        *_place(database, values, BY_NAME),
     )
+    ordering = order.ordering(sorts, sorted_by, backwards=backwards)
+    if "shape" not in values or not database.tests_slowly:
+        columns = (items.c.content, items.c.collection, items.c.id, *sorted_by)
+        return select(*columns).where(*cheap, last).order_by(*ordering).limit(limit)
+    # In the order that is wanted first, so that no more are tested exactly than there is room for. A limit of -1 is
+    # none, but keeps SQLite from making one query of both; of an outer join the left side comes first.
+    by = [column.label(f"by{number}") for number, column in enumerate(sorted_by)]
+    near = select(items.c.pk, *by).where(*cheap).order_by(*ordering).limit(-1).subquery("near")
+    columns = (items.c.content, items.c.collection, items.c.id, *(near.c[column.name] for column in by))
+    both = near.outerjoin(items, items.c.pk == near.c.pk)
+    return select(*columns).select_from(both).where(last).limit(limit)
 
 
 def _conditions(
@@ -174,10 +203,14 @@ def _conditions(
     if "at_id" in values:
         sorted_by = order.columns(sorts, database)
         found += order.beyond(values, sorts, sorted_by, binding, backwards=backwards)
-    if "shape" in values:
-        # Last: SQLite looks at conditions in this order, and the exact test is what takes longest.
-        found.append(database.relates("intersects", items.c.pk, items.c.footprint, values, binding))
     return found
+
+
+def _place(database: Database, values: Mapping[str, Any], binding: Binding) -> Sequence[ColumnElement[bool]]:
+    """That items touch a shape. To be said last: SQLite looks at conditions in turn, and this takes longest."""
+    if "shape" not in values:
+        return ()
+    return database.relates("intersects", items.c.pk, items.c.footprint, values, binding)
 
 
 def _near(database: Database, values: Mapping[str, Any], binding: Binding) -> Sequence[ColumnElement[bool]]:

@@ -6,9 +6,12 @@ collection; where items went, the place and the time that the others cover are l
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
-from sqlalchemy import Connection, delete, func, insert, select
+import orjson
+from sqlalchemy import Connection, Text, cast, delete, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from catalog import dialects, tally
@@ -42,7 +45,7 @@ def of(connection: Connection, reader: Reader, names: Iterable[str] | None = Non
         wanted = wanted.where(collections.c.id.in_(list(names)))
     found = dict.fromkeys(connection.scalars(wanted), EMPTY)
     noted = [
-        select(table.c.collection, table.c.content).where(table.c.collection.in_(list(found)))
+        select(table.c.collection, cast(table.c.content, Text)).where(table.c.collection.in_(list(found)))
         for table in (summaries, changes)
     ]
     try:
@@ -51,9 +54,16 @@ def of(connection: Connection, reader: Reader, names: Iterable[str] | None = Non
         if not dialects.of(connection).lacks_table(error.orig):
             raise
         return found  # tables are on their way to another version: what is stored of collections is told meanwhile
+    of_each = defaultdict[str, list[str]](list)
     for collection, content in rows:
-        found[collection] += tally.read(content)
-    return found
+        of_each[collection].append(content)
+    return found | {name: _together(tuple(contents)) for name, contents in of_each.items()}
+
+
+@lru_cache(maxsize=256)
+def _together(contents: tuple[str, ...]) -> Tally:
+    """The sum of tallies by their JSON; that of a collection is asked for again and again, and seldom changes."""
+    return tally.together(tally.read(orjson.loads(content)) for content in contents)
 
 
 def fold(connections: Connections, names: Iterable[str]) -> None:

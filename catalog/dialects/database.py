@@ -37,6 +37,9 @@ JSONS: dict[str, Callable[[Any], Any]] = {
 class Database(Protocol):
     """What the catalog asks of a kind of database."""
 
+    tests_slowly: bool
+    """Whether the exact test of `relates` takes so long that items are better put in order first."""
+
     def engine(self, url: URL, milliseconds: int) -> Engine:
         """Connections, as a server with threads wants them; no statement takes longer, if the database sees to it."""
         ...
@@ -110,10 +113,11 @@ class Database(Protocol):
         footprint: ColumnElement[Any],
         values: Mapping[str, Any],
         binding: Binding = HERE,
-    ) -> ColumnElement[bool]:
+    ) -> Sequence[ColumnElement[bool]]:
         """Whether an item's footprint is so to a shape, which it must touch for that: intersects, within, equals ...
 
-        `values` is what `place_values` gave.
+        The exact test is the last of the conditions; before it there may be one of an index, which the database does
+        not think of itself. `values` is what `place_values` gave.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    and_,
     bindparam,
     case,
     cast,
@@ -57,6 +57,13 @@ from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
 from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 from kartotek.errors import BadSettings
 
+MONTH = timedelta(days=30)
+_SECOND = timedelta(seconds=1) / MONTH
+_POLYGON = b"\x01\x03\x00\x00\x00"
+"""How the WKB of a polygon begins; none of ours is empty."""
+_COORDINATES = 13
+"""Bytes before its first position: the beginning, how many rings it has, how many positions the first of them."""
+_CORNERS = struct.Struct("<6d").unpack_from
 _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
 
@@ -64,8 +71,14 @@ _JULIAN_1970 = 2440587.5
 class SQLite:
     """One file; nothing to set up."""
 
+    tests_slowly = True
+
     _place = table("items_place", *(column(name) for name in ("pk", "west", "east", "south", "north", "first", "last")))
-    """The R*Tree; `first` and `last` are seconds since 1970. It keeps 32-bit floats, rounded outwards."""
+    """The R*Tree; `first` and `last` are months of 30 days since 1970. It keeps 32-bit floats, rounded outwards.
+
+    Months, so that a degree and a step in time weigh about the same when it cuts its boxes: of seconds it would cut by
+    time alone, and a place of all times be in every box.
+    """
 
     def engine(self, url: URL, milliseconds: int) -> Engine:
         """With a write-ahead log, foreign keys, 30 s of patience for other writers, and transactions that SQLAlchemy
@@ -147,7 +160,7 @@ class SQLite:
         """Rows in the R*Tree, in the place of those that are there."""
         rows = [
             {"pk": pk, **dict(zip(("west", "south", "east", "north"), shape.bounds, strict=True)),
-             "first": _seconds(start), "last": _seconds(end)}
+             "first": _months(start), "last": _months(end)}
             for pk, shape, start, end in places
         ]  # fmt: skip
         if rows:
@@ -160,16 +173,16 @@ class SQLite:
     def place_values(
         self, shape: Geometry, start: datetime | None = None, end: datetime | None = None
     ) -> dict[str, Any]:
-        """Its WKB, the edges of boxes around it, and seconds."""
+        """Its WKB, the edges of boxes around it, and months."""
         found: dict[str, Any] = {"shape": shapely.to_wkb(shape)}
         parts = shapely.get_parts(shape)
         # Two boxes for what is cut at 180 degrees; for many parts one box around them all, since each costs a look-up.
         for number, part in enumerate(parts if len(parts) <= 2 else [shape]):
             found |= {f"{edge}{number}": at for edge, at in zip(_EDGES, part.bounds, strict=True)}
         if start is not None:
-            found["since"] = _seconds(start) - 1
+            found["since"] = _months(start) - _SECOND
         if end is not None:
-            found["until"] = _seconds(end) + 1
+            found["until"] = _months(end) + _SECOND
         return found
 
     def relates(
@@ -179,7 +192,7 @@ class SQLite:
         footprint: ColumnElement[Any],
         values: Mapping[str, Any],
         binding: Binding = HERE,
-    ) -> ColumnElement[bool]:
+    ) -> Sequence[ColumnElement[bool]]:
         """Candidates by the R*Tree, then exactly."""
         place, candidates = self._place, []
 
@@ -200,7 +213,7 @@ class SQLite:
         # alone.
         given = binding.one("shape", values["shape"], LargeBinary)
         exact = func.kartotek_relates(relation, footprint, given, type_=Boolean)
-        return and_(pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact)
+        return [pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact]
 
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By Shapely: the R*Tree's are rounded outwards."""
@@ -343,8 +356,8 @@ def _stop_after(connection: Connection, until: float | None) -> None:
     ours.set_progress_handler(None if until is None else lambda: time.monotonic() > until, 10_000)
 
 
-def _seconds(instant: datetime) -> float:
-    return (instant - EPOCH).total_seconds()
+def _months(instant: datetime) -> float:
+    return (instant - EPOCH) / MONTH
 
 
 def _path(name: str) -> str:
@@ -363,17 +376,32 @@ def _relations() -> Callable[[str, bytes, bytes], bool]:
     # Each connection has shapes of its own, since one thread at a time has it: GEOS completes a prepared shape at its
     # first comparisons, while Shapely has let go of Python's lock, and two threads at that kill the process.
     @lru_cache(maxsize=4)
-    def prepared(content: bytes) -> Geometry:
+    def prepared(content: bytes) -> tuple[Geometry, tuple[float, float, float, float] | None]:
+        """With its edges, where it is a box."""
         shape = shapely.from_wkb(content)
         shapely.prepare(shape)
-        return shape
+        west, south, east, north = shape.bounds
+        positions = list(map(tuple, shapely.get_coordinates(shape).tolist())) if shape.geom_type == "Polygon" else []
+        is_box = len(positions) == 5 and set(positions) == {(x, y) for x in (west, east) for y in (south, north)}
+        return shape, shape.bounds if is_box else None
 
     # From the shape's side, which is the one that is prepared.
     turned = {"within": shapely.contains, "contains": shapely.within}
 
     def relates(relation: str, footprint: bytes, shape: bytes) -> bool:
+        given, box = prepared(shape)
+        # Most that are asked about have a corner in there, which takes a tenth of the time to see.
+        if relation == "intersects" and footprint.startswith(_POLYGON):
+            x, y, _, _, other_x, other_y = _CORNERS(footprint, _COORDINATES)
+            if box is None:
+                if shapely.intersects_xy(given, x, y):
+                    return True
+            elif (box[0] <= x <= box[2] and box[1] <= y <= box[3]) or (
+                box[0] <= other_x <= box[2] and box[1] <= other_y <= box[3]
+            ):
+                return True
         found = turned.get(relation) or getattr(shapely, relation)
-        return bool(found(prepared(shape), shapely.from_wkb(footprint)))
+        return bool(found(given, shapely.from_wkb(footprint)))
 
     return relates
 

@@ -4,8 +4,10 @@ grammar   what is written → a tree of CQL2 JSON, within its caps
 values    literals, properties and arithmetic → SQL of a known kind
 temporal, spatial, arrays   the functions of each
 compiler  the whole → one condition
+implied   the place and the times that it says
 """
 
 from catalog.filters.compiler import condition
+from catalog.filters.implied import implied
 
-__all__ = ["condition"]
+__all__ = ["condition", "implied"]

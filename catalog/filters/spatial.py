@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from shapely import Geometry
-from sqlalchemy import ColumnElement, not_, true
+from sqlalchemy import ColumnElement, and_, not_, true
 
 from catalog import questions
 from catalog.filters.grammar import Tree
@@ -34,10 +34,10 @@ def condition(values: Values, op: str, args: list[Tree]) -> ColumnElement[bool]:
         raise BadRequest(f"filter: {op} without the items' geometry")
     if mine[1]:
         relation = _TURNED.get(relation, relation)
-    place = values.database.place_values(_shape(args[0] if mine[1] else args[1]))
-    if relation == "disjoint":
-        return not_(values.database.relates("intersects", items.c.pk, items.c.footprint, place))
-    return values.database.relates(relation, items.c.pk, items.c.footprint, place)
+    place = values.database.place_values(shape(args[0] if mine[1] else args[1]))
+    touched = "intersects" if relation == "disjoint" else relation
+    found = and_(*values.database.relates(touched, items.c.pk, items.c.footprint, place))
+    return not_(found) if relation == "disjoint" else found
 
 
 def _is_footprint(values: Values, node: Tree) -> bool:
@@ -54,7 +54,8 @@ def _with_itself(relation: str) -> ColumnElement[bool]:
     return true() if relation in ("intersects", "equals", "within", "contains") else not_(true())
 
 
-def _shape(node: Tree) -> Geometry:
+def shape(node: Tree) -> Geometry:
+    """A geometry or a bbox in a filter. Raises BadRequest where it is none."""
     try:
         match node:
             case {"bbox": list(corners)}:

@@ -31,7 +31,7 @@ def upgrade() -> None:
     )
     items = sa.table("items", sa.column("pk"), sa.column("footprint", Footprint), sa.column("content"))
     cut = sa.select(items.c.pk, items.c.content).where(
-        database.relates("intersects", items.c.pk, items.c.footprint, database.place_values(_CUTS))
+        *database.relates("intersects", items.c.pk, items.c.footprint, database.place_values(_CUTS))
     )
     table = sa.table("rings", sa.column("item"), sa.column("ring", Ring))
     for found in connection.execute(cut).yield_per(1_000).partitions():

@@ -8,9 +8,11 @@ import pytest
 import shapely
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from catalog import entries
 from catalog.access import OPERATOR, PUBLIC
+from catalog.models import items
 from catalog.order import NEWEST, Place, Sort, place_of
 from catalog.queryables import TYPED, Kind, Queryable
 from catalog.search import MAX_LIMIT, Search
@@ -19,6 +21,7 @@ from kartotek.errors import BadRequest
 NAMES = ("alpha", "beta", "gamma")
 PLATFORMS = ("sentinel-2a", "sentinel-2b")
 BANDS = ("B04", "B08", "SCL")
+TEN_DAYS = timedelta(days=10)
 FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 
 
@@ -127,6 +130,10 @@ def question(chance, known):
         start = some if chance.random() < 0.5 else FIRST + timedelta(days=chance.uniform(0, 30))
         end = start + timedelta(days=chance.choice([0, 0.5, 3, 10]))
         asked.update(chance.choice([{"start": start}, {"end": end}, {"start": start, "end": end}]))
+    if chance.random() < 0.3:
+        asked["sensed"] = chance.choice([">=", "<", "between"]), chance.choice(known)[3]
+    if "area" in asked and asked["area"].geom_type == "Polygon":
+        asked["place_in_filter"] = chance.random() < 0.5
     if chance.random() < 0.5:
         asked["platform"], asked["band"] = chance.choice(PLATFORMS), chance.choice(BANDS)
     if chance.random() < 0.6:
@@ -143,13 +150,33 @@ def sorted_value(entry, by):
 
 
 def as_search(asked, **more):
-    """The search of a question: mission and band are a filter, as CQL2 writes it."""
-    plain = {name: value for name, value in asked.items() if name not in ("platform", "band")}
+    """The search of a question: mission and band are a filter, as CQL2 writes it, place and time may be."""
+    told = ("platform", "band", "sensed", "place_in_filter")
+    plain = {name: value for name, value in asked.items() if name not in told}
+    parts = []
     if "platform" in asked:
-        of_platform = {"op": "=", "args": [{"property": "platform"}, asked["platform"]]}
-        of_band = {"op": "a_contains", "args": [{"property": "assets"}, [asked["band"]]]}
-        plain |= {"filter": {"op": "and", "args": [of_platform, of_band]}, "names": ASKABLE}
+        parts += [{"op": "=", "args": [{"property": "platform"}, asked["platform"]]}]
+        parts += [{"op": "a_contains", "args": [{"property": "assets"}, [asked["band"]]]}]
+    if "sensed" in asked:
+        op, at = asked["sensed"]
+        ends = [at, at + TEN_DAYS] if op == "between" else [at]
+        parts += [{"op": op, "args": [{"property": "datetime"}, *({"timestamp": end.isoformat()} for end in ends)]}]
+    if asked.get("place_in_filter"):
+        parts += [
+            {"op": "s_intersects", "args": [{"property": "geometry"}, shapely.geometry.mapping(plain.pop("area"))]}
+        ]
+    if parts:
+        tree = parts[0] if len(parts) == 1 else {"op": "and", "args": parts}
+        plain |= {"filter": orjson.loads(orjson.dumps(tree)), "names": ASKABLE}
     return Search(**plain, **more)
+
+
+def is_sensed(at, asked):
+    """Whether an item of a time is asked for by its datetime."""
+    if "sensed" not in asked:
+        return True
+    op, time = asked["sensed"]
+    return {">=": at >= time, "<": at < time, "between": time <= at <= time + TEN_DAYS}[op]
 
 
 def expected(known, asked):
@@ -162,6 +189,7 @@ def expected(known, asked):
         and ("ids" not in asked or entry[1] in asked["ids"])
         and ("start" not in asked or entry[5] >= asked["start"])
         and ("end" not in asked or entry[4] <= asked["end"])
+        and is_sensed(entry[3], asked)
         and ("platform" not in asked or entry[6].get("platform") == asked["platform"])
         and ("band" not in asked or asked["band"] in entry[7])
     ]
@@ -349,6 +377,28 @@ def test_an_item_that_lasts_is_found_at_any_time_of_it_whichever_way_it_came_in(
 
     check()
     catalog.migrate("0005")
+    catalog.migrate()
+    check()
+
+
+def test_the_datetime_of_an_item_is_one_of_its_times_whatever_else_it_says(catalog, make_item, make_collection):
+    at, start, end = (datetime(2024, month, 1, tzinfo=UTC) for month in (1, 6, 7))
+    catalog.publish(make_item("odd", at=at, start=start, end=end), collection=make_collection())
+    sensed = {"op": "=", "args": [{"property": "datetime"}, {"timestamp": "2024-01-01T00:00:00Z"}]}
+    ways = (
+        {"filter": sensed},
+        {"filter": sensed, "area": shapely.box(-180, -90, 180, 90)},
+        {"start": at, "end": at},
+        {"start": start, "end": end},
+    )
+
+    def check():
+        assert [len(catalog.search(PUBLIC, Search(**way)).items) for way in ways] == [1] * 4
+
+    check()
+    catalog.migrate("0006")
+    with catalog._connections.writing() as connection:
+        connection.execute(update(items).values(start=start))  # as it was written then
     catalog.migrate()
     check()
 

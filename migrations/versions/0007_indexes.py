@@ -1,0 +1,72 @@
+"""An item's datetime is one of its times; an index of granules that answers more; in SQLite one of places by months."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+MONTH = 30 * 86_400
+# Most items of a catalog lie in one collection or two, and a granule has some hundreds of a collection. (index, rows
+# of it, then rows that have the same first columns of it)
+STATISTICS = {
+    "ix_items_newest": "200000 1 1 1",
+    "ix_items_id": "200000 1",
+    "ix_items_collection": "200000 100000 1 1",
+    "ix_items_cloud": "200000 100000 40",
+    "ix_items_granule": "200000 1000 1 1 1 1",
+    "uq_items_collection": "200000 100000 1",
+}
+BEFORE = STATISTICS | {
+    "ix_items_collection": "200000 50000 1 1",
+    "ix_items_cloud": "200000 50000 40",
+    "ix_items_granule": "200000 2000 1",
+    "uq_items_collection": "200000 50000 1",
+}
+
+
+def upgrade() -> None:
+    op.execute('UPDATE items SET "start" = datetime WHERE "start" > datetime')
+    op.execute('UPDATE items SET "end" = datetime WHERE "end" < datetime')
+    _index("collection", "cloud_cover", "snow_cover")
+    if op.get_bind().dialect.name == "sqlite":
+        _place(f"min(first, start / 1000000.0) / {MONTH}", f'max(last, "end" / 1000000.0) / {MONTH}')
+        _tell_planner(STATISTICS)
+
+
+def downgrade() -> None:
+    _index()
+    if op.get_bind().dialect.name == "sqlite":
+        _place(f"first * {MONTH}.0", f"last * {MONTH}.0")
+        _tell_planner(BEFORE)
+
+
+def _index(*more: str) -> None:
+    op.drop_index("ix_items_granule")
+    op.create_index("ix_items_granule", "items", ["granule", sa.text("datetime DESC"), *more])
+
+
+def _place(first: str, last: str) -> None:
+    """Make the R*Tree again, of times in another unit."""
+    op.execute(
+        f"CREATE TEMPORARY TABLE placed AS SELECT pk, west, east, south, north, {first}, {last} "  # noqa: S608
+        "FROM items_place JOIN items USING (pk)"
+    )
+    op.execute("DROP TABLE items_place")
+    op.execute("CREATE VIRTUAL TABLE items_place USING rtree(pk, west, east, south, north, first, last)")
+    op.execute("INSERT INTO items_place SELECT * FROM placed")
+    op.execute("DROP TABLE placed")
+
+
+def _tell_planner(statistics: dict[str, str]) -> None:
+    """As https://www.sqlite.org/optoverview.html, "Manual Control", has it."""
+    connection = op.get_bind()
+    connection.execute(sa.text("DELETE FROM sqlite_stat1"))
+    unique = "SELECT name FROM pragma_index_list('items') WHERE origin = 'u'"
+    names = {"uq_items_collection": connection.scalar(sa.text(unique))}
+    rows = [{"idx": names.get(name, name), "stat": stat} for name, stat in statistics.items()]
+    connection.execute(sa.text("INSERT INTO sqlite_stat1 VALUES ('items', :idx, :stat)"), rows)
