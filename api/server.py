@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import signal
 import socket
 
@@ -12,21 +11,19 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from kartotek import allocator
+
 HEAD = 64 * 1024
 """Bytes of a request's head, at most."""
 WAITING = 2048
 """Connections that wait at the door, at most (uvicorn's backlog)."""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""As malloc.h numbers them."""
-LARGE = 4 << 20
-"""Bytes from which on a piece of memory is given back at once; four times as many may be kept that nobody uses."""
 MANNERS = 1.0
 """Seconds for which those who have connected but not asked yet are waited for."""
 
 
 def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
     """Serve until SIGTERM or SIGINT, and then for `patience` seconds at most what is in hand."""
-    keep_memory()
+    allocator.keep()
     config = uvicorn.Config(
         app,
         log_config=None,  # what it says goes where all lines go
@@ -43,17 +40,6 @@ def run(app: ASGIApp, listener: socket.socket, *, patience: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
-
-
-def keep_memory() -> None:
-    """Have what answers are put together in kept for the next ones: to fetch it anew takes as long as to search.
-
-    As mallopt(3) has it; other C libraries than glibc go their own way.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        tune = ctypes.CDLL(None).mallopt
-        tune(M_MMAP_THRESHOLD, LARGE)
-        tune(M_TRIM_THRESHOLD, 4 * LARGE)
 
 
 class Server(uvicorn.Server):

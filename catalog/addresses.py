@@ -53,6 +53,10 @@ class Addresses:
         """JSON with these addresses, of what `short` gave."""
         return short.replace(_FILES, self._files).replace(_PRODUCTS, self._products)
 
+    def are_public(self, href: str) -> bool:
+        """Whether an href starts with one of these addresses."""
+        return href.startswith((self.files, self.products))
+
     def inward(self, href: str, collection: str, item: str) -> str:
         """An href of an item: as it is at rest where the file is the item's own, else as it is.
 

@@ -70,7 +70,7 @@ def inward(document: dict[str, Any], addresses: Addresses) -> dict[str, Any]:
     links take the place of its own.
     """
     assets = document.get("assets")
-    if isinstance(assets, Mapping):
+    if isinstance(assets, Mapping) and any(map(addresses.are_public, map(_href, assets.values()))):
         document = {**document, "assets": {name: _inward(one, document, addresses) for name, one in assets.items()}}
     links = document.get("links", [])
     came = next((link.get("href") for link in links if link.get("rel") == "self"), None)
@@ -80,9 +80,13 @@ def inward(document: dict[str, Any], addresses: Addresses) -> dict[str, Any]:
     return document
 
 
+def _href(asset: Any) -> str:
+    href = asset.get("href") if isinstance(asset, dict) else None
+    return href if isinstance(href, str) else ""
+
+
 def _inward(asset: Any, document: Mapping[str, Any], addresses: Addresses) -> Any:
-    href = asset.get("href") if isinstance(asset, Mapping) else None
-    if not isinstance(href, str):
+    if not (href := _href(asset)):
         return asset
     return {**asset, "href": addresses.inward(href, str(document.get("collection")), document["id"])}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -26,6 +28,7 @@ from kartotek.errors import BadRequest
 from kartotek.storage import MARKER, PRODUCTS
 
 SECOND = timedelta(seconds=1)
+_OURS = (MARKER, PRODUCTS)
 ROUNDED = 1e-6
 """Degrees by which others round beyond the edge of the earth."""
 
@@ -152,13 +155,13 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(collection, str) or "\0" in collection:
         raise BadRequest(f"{name}: collection must be the id of a collection")
     assets = document.get("assets", {})
-    if not isinstance(assets, Mapping) or not all(isinstance(asset, Mapping) for asset in assets.values()):
+    if not isinstance(assets, dict) or not all(isinstance(asset, dict) for asset in assets.values()):
         raise BadRequest(f"{name}: assets must be a JSON object of JSON objects")
     own = (f"{MARKER}{collection}/{document['id']}/", f"{PRODUCTS}{collection}/{document['id']}.")
     for asset in assets.values():
         href = str(asset.get("href"))
         # Else whoever may read this item could read the files of another by it.
-        if href.startswith((MARKER, PRODUCTS)) and (not href.startswith(own) or "/../" in href):
+        if href.startswith(_OURS) and (not href.startswith(own) or "/../" in href):
             raise BadRequest(f"{name}: {href[:200]!r} is a file of another item")
     stated = properties.get("datetime")
     start, end = properties.get("start_datetime") or stated, properties.get("end_datetime") or stated
@@ -181,14 +184,25 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
         raise BadRequest(f"{name}: {error}") from None
 
 
+def _polygon(geometry: Any) -> Geometry | None:
+    """A polygon of one ring of two numbers a position, as most are, by a fifth of what GEOS takes; None for others."""
+    match geometry:
+        case {"type": "Polygon", "coordinates": [[first, _, _, *_, last] as ring]} if first == last:
+            if all(isinstance(position, list) and len(position) == 2 for position in ring):
+                numbers = list(chain.from_iterable(ring))
+                if set(map(type, numbers)) <= {int, float}:
+                    return shapely.from_wkb(struct.pack(f"<BIII{len(numbers)}d", 1, 3, 1, len(ring), *numbers))
+    return None
+
+
 def _footprint(geometry: Any) -> Geometry:
     if geometry is None:
         raise BadRequest("geometry: items without a place are not kept")
     # GEOS reads it at a fifth of the time that Shapely takes in Python.
-    found = shapely.from_geojson(orjson.dumps(geometry), on_invalid="ignore")
+    found = _polygon(geometry) or shapely.from_geojson(orjson.dumps(geometry), on_invalid="ignore")
     if found is None or found.is_empty:
         raise BadRequest("geometry: no GeoJSON geometry")
-    west, south, east, north = found.bounds
+    west, south, east, north = shapely.bounds(found).tolist()
     if not (-360 <= west <= east <= 360 and -90 - ROUNDED <= south <= north <= 90 + ROUNDED):  # NaN is outside too
         raise BadRequest("geometry: positions must be longitude, latitude in degrees")
     if west < -180 - ROUNDED or east > 180 + ROUNDED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,8 @@ _DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\S*", re.ASCII)
 ASSETS = "assets"
 """The fact that is no property: the names of an item's assets."""
+_COMPARED = (str, int, float)
+_KINDS = {bool: Kind.BOOLEAN, int: Kind.INTEGER, float: Kind.NUMBER, list: Kind.ARRAY, tuple: Kind.ARRAY}
 MAX_TEXT = 2_000
 """Letters of a text; longer ones are not compared."""
 
@@ -34,8 +36,15 @@ def facts(properties: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in properties.items():
         if name in TYPED or not _speakable(name):
             continue
-        if (fact := _fact(value)) is not None:
-            found[name] = fact
+        # By its type, since this is done forty times an item: JSON has these alone.
+        kind = type(value)
+        if kind is float or kind is int or kind is bool:
+            found[name] = value
+        elif kind is str:
+            if len(value) <= MAX_TEXT and "\0" not in value and (text := canonical(value)) is not None:
+                found[name] = text
+        elif kind is list and all(isinstance(one, _COMPARED) for one in value):
+            found[name] = value
     return found
 
 
@@ -53,22 +62,11 @@ def columns(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def kind(fact: Any) -> Kind | None:
     """What a fact is; None for a JSON object, which is not compared."""
-    match fact:
-        case bool():
-            return Kind.BOOLEAN
-        case int():
-            return Kind.INTEGER
-        case float():
-            return Kind.NUMBER
-        case list() | tuple():
-            return Kind.ARRAY
-        case str() if _TIME.fullmatch(fact):
-            return Kind.INSTANT
-        case str() if _DAY.fullmatch(fact):
-            return Kind.DATE
-        case str():
-            return Kind.TEXT
-    return None
+    if not isinstance(fact, str):
+        return _KINDS.get(type(fact))
+    if fact[4:5] != "-":
+        return Kind.TEXT
+    return Kind.INSTANT if _TIME.fullmatch(fact) else Kind.DATE if _DAY.fullmatch(fact) else Kind.TEXT
 
 
 def time_text(moment: datetime) -> str:
@@ -78,7 +76,7 @@ def time_text(moment: datetime) -> str:
     >>> time_text(datetime(2024, 6, 1, tzinfo=UTC))
     '2024-06-01T00:00:00.000000Z'
     """
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def canonical(text: str) -> str | None:
@@ -93,14 +91,6 @@ def canonical(text: str) -> str | None:
 
 def _of(kinds: type | tuple[type, ...], value: Any) -> Any:
     return value if isinstance(value, kinds) and not isinstance(value, bool) else None
-
-
-def _fact(value: Any) -> Any:
-    if isinstance(value, str):
-        return canonical(value) if len(value) <= MAX_TEXT and "\0" not in value else None
-    if isinstance(value, list):
-        return value if all(isinstance(one, str | int | float | bool) for one in value) else None
-    return value if isinstance(value, int | float) else None
 
 
 @lru_cache(maxsize=4096)

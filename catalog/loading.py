@@ -75,7 +75,8 @@ def load(connection: Connection, contents: Contents, given: Prepared, *, keep: b
     if not wanted:
         return Loaded(unchanged=len(unique)), set()
     entries.reach(connection, wanted.values())
-    written = dialects.of(connection).write_items(connection, items, _rows(connection, contents, given, wanted))
+    rows = _rows(connection, contents, given, wanted)
+    written = dialects.of(connection).write_items(connection, items, rows, new=not there)
     numbered = [(pk, new, one) for (pk, new), one in zip(written, wanted.values(), strict=True)]
     entries.places(connection, [(pk, one) for pk, _, one in numbered])
     _forget_squares(connection, [(pk, one) for pk, new, one in numbered if not new], before)

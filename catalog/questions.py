@@ -37,7 +37,8 @@ def instant(text: str) -> datetime:
     try:
         if not _INSTANT.fullmatch(text):
             raise ValueError
-        return datetime.fromisoformat(text.upper().replace("Z", "+00:00")).astimezone(UTC)
+        found = datetime.fromisoformat(text.upper())
+        return found if found.tzinfo is UTC else found.astimezone(UTC)
     except ValueError:
         raise BadRequest(f"datetime: {text[:40]!r} is no RFC 3339 time, such as 2024-06-01T00:00:00Z") from None
     except OverflowError:

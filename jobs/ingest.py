@@ -6,6 +6,7 @@ what comes twice is unchanged the second time.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 from collections import deque
@@ -26,6 +27,7 @@ from catalog.loading import Loaded
 from catalog.schemas import Schemas
 from catalog.store import Catalog
 from jobs.origins import Batch, Origin, Wanted
+from kartotek import allocator
 from kartotek.errors import BadRequest, KartotekError, OriginError
 from kartotek.settings import Settings
 
@@ -141,6 +143,9 @@ _mine: list[_Taker] = []
 
 
 def _begin(settings: Settings, manner: Manner) -> None:
+    # What is parsed has no cycles, and to look through a batch of it for some takes as long as to parse it.
+    gc.set_threshold(1_000_000)
+    allocator.keep()
     _mine.append(_Taker(settings, Catalog(settings.database), manner))
 
 

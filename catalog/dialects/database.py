@@ -85,10 +85,10 @@ class Database(Protocol):
         ...
 
     def write_items(
-        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
     ) -> list[tuple[int, bool]]:
         """Enter items, or what takes the place of those of the same collection and id: each one's number, and whether
-        it is new. No two of the rows are of one item.
+        it is new. No two of the rows are of one item. `new` says that none of them was there a moment ago.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.errors import QueryCanceled, UndefinedTable
+from psycopg.errors import QueryCanceled, UndefinedTable, UniqueViolation
 from shapely import Geometry
 from sqlalchemy import (
     Boolean,
@@ -110,9 +110,16 @@ class PostGIS:
         connection.execute(text("DROP INDEX ix_items_place"))
 
     def write_items(
-        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
     ) -> list[tuple[int, bool]]:
-        """By COPY to a table of the session's own, and one statement from there."""
+        """New ones by COPY; others, or where one came meanwhile, by COPY to a table of the session's own, and one
+        statement from there."""
+        if new:
+            try:
+                with connection.begin_nested():
+                    return self._copy_items(connection, items, rows)
+            except UniqueViolation:
+                pass
         names = list(rows[0])
         incoming = Table(
             "incoming",
@@ -123,11 +130,8 @@ class PostGIS:
             postgresql_on_commit="DELETE ROWS",
         )
         connection.execute(CreateTable(incoming, if_not_exists=True))
-        listed = sql.SQL(", ").join(sql.Identifier(column.name) for column in incoming.c)
-        ours: Any = connection.connection.dbapi_connection
-        with ours.cursor().copy(sql.SQL("COPY incoming ({}) FROM STDIN").format(listed)) as copy:
-            for place, row in enumerate(rows):
-                copy.write_row([place, *(_written(row[name]) for name in names)])
+        placed = ((place, *(_written(row[name]) for name in names)) for place, row in enumerate(rows))
+        _copy(connection, incoming, ["place", *names], placed)
         given = [incoming.c[name] for name in names]
         # In one order, so that no two writers wait for each other.
         adding = postgresql.insert(items).from_select(
@@ -144,6 +148,19 @@ class PostGIS:
         ).all()
         connection.execute(delete(incoming))
         return [(pk, new) for pk, new in found]
+
+    @staticmethod
+    def _copy_items(connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, bool]]:
+        """New items into their table, which takes half the time. Raises UniqueViolation where one is there."""
+        names = list(rows[0])
+        numbers = func.nextval(func.pg_get_serial_sequence(items.name, "pk"))
+        pks = connection.scalars(select(numbers).select_from(func.generate_series(1, len(rows)))).all()
+        # In one order, so that no two writers wait for each other.
+        in_turn = sorted(zip(pks, rows, strict=True), key=lambda one: (one[1]["collection"], one[1]["id"]))
+        _copy(
+            connection, items, ["pk", *names], ((pk, *(_written(row[name]) for name in names)) for pk, row in in_turn)
+        )
+        return [(pk, True) for pk in pks]
 
     def index_places(self, connection: Connection, places: Sequence[PlaceOf]) -> None:
         """Nothing: the index is the table's own."""
@@ -305,14 +322,21 @@ def _array(facts: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     return case((func.jsonb_typeof(found) == "array", found))
 
 
+def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows into some columns of a table."""
+    listed = sql.SQL(", ").join(map(sql.Identifier, names))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), listed)
+    ours: Any = connection.connection.dbapi_connection
+    with ours.cursor().copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def _written(value: Any) -> Any:
     """A column's value as COPY takes it."""
-    match value:
-        case Geometry():
-            return ewkb(value).hex()
-        case dict():
-            return orjson.dumps(value).decode()
-    return value
+    if isinstance(value, Geometry):
+        return ewkb(value).hex()
+    return orjson.dumps(value).decode() if isinstance(value, dict) else value
 
 
 def _left(_connection: Any, record: Any) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     Table,
+    TableClause,
     Text,
     bindparam,
     case,
@@ -37,7 +38,6 @@ from sqlalchemy import (
     delete,
     event,
     func,
-    insert,
     literal,
     select,
     table,
@@ -53,16 +53,16 @@ from sqlalchemy.pool import StaticPool
 
 from catalog.dialects import folding
 from catalog.dialects.binding import HERE, Binding
-from catalog.dialects.columns import EPOCH, MICROSECOND, Instant
+from catalog.dialects.columns import EPOCH, MICROSECOND, Instant, ewkb
 from catalog.dialects.database import JSONS, POOL, PlaceOf, Seconds, Wildcard
 from kartotek.errors import BadSettings
 
 MONTH = timedelta(days=30)
 _SECOND = timedelta(seconds=1) / MONTH
-_POLYGON = b"\x01\x03\x00\x00\x00"
-"""How the WKB of a polygon begins; none of ours is empty."""
-_COORDINATES = 13
-"""Bytes before its first position: the beginning, how many rings it has, how many positions the first of them."""
+_POLYGON = b"\x01\x03\x00\x00\x20"
+"""How the EWKB of a polygon begins; none of ours is empty."""
+_COORDINATES = 17
+"""Bytes before its first position: the beginning, the SRID, how many rings it has and positions the first of them."""
 _CORNERS = struct.Struct("<6d").unpack_from
 _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
@@ -82,7 +82,7 @@ class SQLite:
 
     def engine(self, url: URL, milliseconds: int) -> Engine:
         """With a write-ahead log, foreign keys, 30 s of patience for other writers, and transactions that SQLAlchemy
-        begins itself, those that write with BEGIN IMMEDIATE (`writing`)."""
+        begins itself with BEGIN IMMEDIATE for those that write (`writing`); who reads has none, as on PostGIS."""
         if url.database in (None, "", ":memory:"):
             raise BadSettings(
                 "KARTOTEK_DATABASE: a database in memory is gone with each connection; give sqlite:///FILE"
@@ -135,7 +135,7 @@ class SQLite:
         connection.execute(text(f"DROP TABLE {self._place.name}"))
 
     def write_items(
-        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]]
+        self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
     ) -> list[tuple[int, bool]]:
         """Row by row; nobody else writes meanwhile, so that what is there and the next number are known."""
         there: dict[tuple[str, str], int] = {}
@@ -148,10 +148,10 @@ class SQLite:
         for row in rows:
             pk = there.get((row["collection"], row["id"]))
             found.append((next(following), True) if pk is None else (pk, False))
-        new = [{**row, "pk": pk} for row, (pk, is_new) in zip(rows, found, strict=True) if is_new]
+        added = [{**row, "pk": pk} for row, (pk, is_new) in zip(rows, found, strict=True) if is_new]
         old = [{**row, "row": pk} for row, (pk, is_new) in zip(rows, found, strict=True) if not is_new]
-        if new:
-            connection.execute(insert(items), new)
+        if added:
+            _insert(connection, items, added)
         if old:
             connection.execute(update(items).where(items.c.pk == bindparam("row")), old)
         return found
@@ -164,7 +164,7 @@ class SQLite:
             for pk, shape, start, end in places
         ]  # fmt: skip
         if rows:
-            connection.execute(insert(self._place).prefix_with("OR REPLACE"), rows)
+            _insert(connection, self._place, rows, "OR REPLACE ")
 
     def unindex_places(self, connection: Connection, numbers: Sequence[int]) -> None:
         """Remove the rows."""
@@ -345,15 +345,35 @@ class SQLite:
 
     @staticmethod
     def _begin(connection: Connection) -> None:
-        kind = "BEGIN IMMEDIATE" if connection.get_execution_options().get("writing") else "BEGIN"
-        connection.exec_driver_sql(kind)
+        if connection.get_execution_options().get("writing"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _insert(
+    connection: Connection, table: Table | TableClause, rows: Sequence[Mapping[str, Any]], how: str = ""
+) -> None:
+    """Many rows; SQLAlchemy takes as long to look at each of their values as SQLite to write them."""
+    quote = connection.dialect.identifier_preparer.quote
+    names = list(rows[0])
+    into = f"{table.name} ({', '.join(map(quote, names))}) VALUES ({', '.join('?' * len(names))})"
+    values = [tuple(_written(row[name]) for name in names) for row in rows]
+    connection.exec_driver_sql(f"INSERT {how}INTO {into}", values)
+
+
+def _written(value: Any) -> Any:
+    """A column's value as SQLite keeps it."""
+    if isinstance(value, datetime):
+        return (value - EPOCH) // MICROSECOND
+    if isinstance(value, Geometry):
+        return ewkb(value)
+    return orjson.dumps(value).decode() if isinstance(value, dict) else value
 
 
 def _stop_after(connection: Connection, until: float | None) -> None:
     """Have statements interrupted from a time on."""
     connection.info["until"] = until
     ours: Any = connection.connection.dbapi_connection
-    ours.set_progress_handler(None if until is None else lambda: time.monotonic() > until, 10_000)
+    ours.set_progress_handler(None if until is None else lambda: time.monotonic() > until, 20_000)
 
 
 def _months(instant: datetime) -> float:
