@@ -31,7 +31,7 @@ COSTLY = re.compile(r"/search|(/collections/[^/]+)?/(aggregate|items)|/collectio
 PATIENCE = 1.0
 """Seconds for which a place among them is waited for."""
 
-SHORT = 64 * 1024
+SHORT = 4 * 1024
 """Bytes of a body that are looked through in less time than it takes to have another thread do it."""
 
 log = logging.getLogger("kartotek.access")

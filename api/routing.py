@@ -24,6 +24,8 @@ class Direct(APIRoute):
         """What answers a request."""
         endpoint, query = self.endpoint, [_model(field) for field in self.dependant.query_params]
         body = None if self.body_field is None else _model(self.body_field)
+        if self.dependant.dependencies:
+            raise NotImplementedError(f"{self.path}: dependencies are not asked here; give it an APIRoute")
 
         async def handle(request: Request) -> Response:
             given: dict[str, Any] = dict(request.path_params)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import shapely
 from shapely import Geometry
+from shapely.errors import ShapelyError
 from sqlalchemy import Connection, delete, insert, select, update
 
 from catalog import dialects, documents, tally
@@ -180,7 +181,7 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
             "end": max(ends, at),
             **columns(document),
         }
-    except (BadRequest, ValueError) as error:
+    except (BadRequest, ValueError, ShapelyError) as error:
         raise BadRequest(f"{name}: {error}") from None
 
 
@@ -190,7 +191,8 @@ def _polygon(geometry: Any) -> Geometry | None:
         case {"type": "Polygon", "coordinates": [[first, _, _, *_, last] as ring]} if first == last:
             if all(isinstance(position, list) and len(position) == 2 for position in ring):
                 numbers = list(chain.from_iterable(ring))
-                if set(map(type, numbers)) <= {int, float}:
+                # Whatever else is in there is for GEOS to refuse: NaN, what is no number, what no double can hold.
+                if set(map(type, numbers)) <= {int, float} and all(-1e9 < number < 1e9 for number in numbers):
                     return shapely.from_wkb(struct.pack(f"<BIII{len(numbers)}d", 1, 3, 1, len(ring), *numbers))
     return None
 
@@ -205,8 +207,13 @@ def _footprint(geometry: Any) -> Geometry:
     west, south, east, north = shapely.bounds(found).tolist()
     if not (-360 <= west <= east <= 360 and -90 - ROUNDED <= south <= north <= 90 + ROUNDED):  # NaN is outside too
         raise BadRequest("geometry: positions must be longitude, latitude in degrees")
+    whole = found
     if west < -180 - ROUNDED or east > 180 + ROUNDED:
         # One that runs on across 180 degrees is found on both sides of it.
-        return footprints.valid(shapely.force_2d(found))
-    # The item keeps what it has; a footprint that crosses itself would end searches of others with an error.
-    return shapely.force_2d(found if shapely.is_valid(found) else shapely.make_valid(found))
+        whole = footprints.valid(shapely.force_2d(found))
+    elif not shapely.is_valid(found):
+        # The item keeps what it has; a footprint that crosses itself would end searches of others with an error.
+        whole = shapely.make_valid(found)
+    if whole.is_empty:
+        raise BadRequest("geometry: nothing is left of it where it is cut at 180 degrees")
+    return shapely.force_2d(whole)

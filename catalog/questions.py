@@ -101,7 +101,7 @@ def area(geometry: Mapping[str, Any]) -> Geometry:
         found = footprints.from_geojson(geometry)
         count = shapely.get_num_coordinates(found)
         valid = shapely.is_valid_reason(found)
-    except (ShapelyError, ValueError) as error:
+    except (ShapelyError, ValueError, OverflowError) as error:
         raise BadRequest(f"intersects: {error}") from None
     if count > MAX_VERTICES:
         raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")

@@ -37,7 +37,6 @@ class Shelf:
         with self._engine.begin() as connection:
             metadata.create_all(connection, tables=[collections, items, slacks])
             database = dialects.of(connection)
-            database.create_place_index(connection)
             connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b""}])
             if self._rows:
                 slack = max(map(entries.slack, self._rows))
@@ -71,9 +70,9 @@ def _row(pk: int, document: Mapping[str, Any], content: bytes) -> dict[str, Any]
         "collection": _SHELF,
         "id": document["id"],
         "footprint": _area(extent),
-        "datetime": start,
-        "start": start,
-        "end": end,
+        "datetime": min(start, end),
+        "start": min(start, end),
+        "end": max(start, end),
         "platform": None,
         "cloud_cover": None,
         "snow_cover": None,

@@ -6,12 +6,12 @@ collection; where items went, the place and the time that the others cover are l
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
-from sqlalchemy import Connection, Text, cast, delete, func, insert, select
+from sqlalchemy import Connection, Text, cast, delete, func, insert, select, union_all
 from sqlalchemy.exc import DBAPIError
 
 from catalog import dialects, tally
@@ -44,12 +44,15 @@ def of(connection: Connection, reader: Reader, names: Iterable[str] | None = Non
     if names is not None:
         wanted = wanted.where(collections.c.id.in_(list(names)))
     found = dict.fromkeys(connection.scalars(wanted), EMPTY)
-    noted = [
-        select(table.c.collection, cast(table.c.content, Text)).where(table.c.collection.in_(list(found)))
-        for table in (summaries, changes)
-    ]
+    # In one statement: between two somebody may fold what one of them has not read yet.
+    noted = union_all(
+        *(
+            select(table.c.collection, cast(table.c.content, Text)).where(table.c.collection.in_(list(found)))
+            for table in (summaries, changes)
+        )
+    )
     try:
-        rows = [row for wanted in noted for row in connection.execute(wanted)]
+        rows = connection.execute(noted).all()
     except DBAPIError as error:
         if not dialects.of(connection).lacks_table(error.orig):
             raise
@@ -57,13 +60,23 @@ def of(connection: Connection, reader: Reader, names: Iterable[str] | None = Non
     of_each = defaultdict[str, list[str]](list)
     for collection, content in rows:
         of_each[collection].append(content)
-    return found | {name: _together(tuple(contents)) for name, contents in of_each.items()}
+    return found | {name: _together(contents) for name, contents in of_each.items()}
 
 
-@lru_cache(maxsize=256)
-def _together(contents: tuple[str, ...]) -> Tally:
-    """The sum of tallies by their JSON; that of a collection is asked for again and again, and seldom changes."""
-    return tally.together(tally.read(orjson.loads(content)) for content in contents)
+_known: dict[bytes, Tally] = {}
+"""Sums by what they are of: that of a collection is asked for again and again, and seldom changes."""
+_MOST = 256
+
+
+def _together(contents: Sequence[str]) -> Tally:
+    """The sum of tallies by their JSON."""
+    key = hashlib.blake2b("\n".join(sorted(contents)).encode(), digest_size=16).digest()
+    if (found := _known.get(key)) is None:
+        found = tally.together(tally.read(orjson.loads(content)) for content in contents)
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[key] = found
+    return found
 
 
 def fold(connections: Connections, names: Iterable[str]) -> None:

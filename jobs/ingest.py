@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,23 +77,33 @@ def ingest(
     """
     under_way: deque[tuple[Batch, Future[Taken]]] = deque()
     here = _Taker(settings, catalog, manner)
-    # Processes of their own, not copies of this one: it has connections to the database.
+    with ExitStack() as stack:
+        pool: ProcessPoolExecutor | None = None
+        for number, batch in enumerate(origin.batches(catalog.intakes.place(name))):
+            kinds, rest = _apart(batch)
+            if kinds.documents:
+                # Before any of their items, and once all that came before is in.
+                yield from _all(catalog, name, under_way)
+                yield here.collections(kinds)
+            if number == 0:  # of many it is the only one, and processes take a second to start
+                found = here.items(rest.documents, rest.labels)
+                catalog.intakes.reached(name, rest.place)
+                yield replace(found, done=rest.done)
+                continue
+            pool = pool or _processes(stack, processes, settings, manner)
+            under_way.append((rest, pool.submit(_take, rest.documents, rest.labels)))
+            while len(under_way) > 2 * processes:
+                yield _next(catalog, name, under_way)
+        yield from _all(catalog, name, under_way)
+        catalog.intakes.through(name)
+
+
+def _processes(stack: ExitStack, count: int, settings: Settings, manner: Manner) -> ProcessPoolExecutor:
+    """Some that take items in side by side; of their own, not copies of this one, which has connections."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(settings, manner)) as pool:
-        try:
-            for batch in origin.batches(catalog.intakes.place(name)):
-                kinds, rest = _apart(batch)
-                if kinds.documents:
-                    # Before any of their items, and once all that came before is in.
-                    yield from _all(catalog, name, under_way)
-                    yield here.collections(kinds)
-                under_way.append((rest, pool.submit(_take, rest.documents, rest.labels)))
-                while len(under_way) > 2 * processes:
-                    yield _next(catalog, name, under_way)
-            yield from _all(catalog, name, under_way)
-            catalog.intakes.through(name)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(settings, manner))
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return pool
 
 
 def _all(catalog: Catalog, name: str, under_way: deque[tuple[Batch, Future[Taken]]]) -> Iterator[Taken]:

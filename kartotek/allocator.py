@@ -16,7 +16,7 @@ def keep() -> None:
 
     As mallopt(3) has it; other C libraries than glibc go their own way.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    with contextlib.suppress(AttributeError, OSError, TypeError):
         tune = ctypes.CDLL(None).mallopt
         tune(_M_MMAP_THRESHOLD, _LARGE)
         tune(_M_TRIM_THRESHOLD, 4 * _LARGE)

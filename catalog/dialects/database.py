@@ -76,14 +76,6 @@ class Database(Protocol):
         """What must be there before the first table, and for migrations: time, and nobody else at it."""
         ...
 
-    def create_place_index(self, connection: Connection) -> None:
-        """Make what finds items by place and time."""
-        ...
-
-    def drop_place_index(self, connection: Connection) -> None:
-        """Remove it."""
-        ...
-
     def write_items(
         self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
     ) -> list[tuple[int, bool]]:

@@ -48,7 +48,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, OperationalError
 from sqlalchemy.schema import CreateTable
 
 from catalog.dialects.binding import HERE, Binding
@@ -101,14 +101,6 @@ class PostGIS:
         for name in ("postgis", "btree_gist"):
             connection.execute(text(f"CREATE EXTENSION IF NOT EXISTS {name}"))
 
-    def create_place_index(self, connection: Connection) -> None:
-        """Make the gist index."""
-        connection.execute(text('CREATE INDEX ix_items_place ON items USING gist (footprint, "start", "end")'))
-
-    def drop_place_index(self, connection: Connection) -> None:
-        """Remove it."""
-        connection.execute(text("DROP INDEX ix_items_place"))
-
     def write_items(
         self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
     ) -> list[tuple[int, bool]]:
@@ -118,8 +110,9 @@ class PostGIS:
             try:
                 with connection.begin_nested():
                     return self._copy_items(connection, items, rows)
-            except UniqueViolation:
-                pass
+            except IntegrityError as error:
+                if not isinstance(error.orig, UniqueViolation):
+                    raise
         names = list(rows[0])
         incoming = Table(
             "incoming",
@@ -327,9 +320,13 @@ def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iter
     listed = sql.SQL(", ").join(map(sql.Identifier, names))
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), listed)
     ours: Any = connection.connection.dbapi_connection
-    with ours.cursor().copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    try:
+        with ours.cursor().copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        # As SQLAlchemy tells what goes wrong in its own statements.
+        raise DBAPIError.instance(f"COPY {table.name}", None, error, psycopg.Error) from error
 
 
 def _written(value: Any) -> Any:

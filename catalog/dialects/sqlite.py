@@ -59,10 +59,14 @@ from kartotek.errors import BadSettings
 
 MONTH = timedelta(days=30)
 _SECOND = timedelta(seconds=1) / MONTH
+_INTEGERS = 2**63
+"""From here on numbers are no integers to SQLite."""
 _POLYGON = b"\x01\x03\x00\x00\x20"
-"""How the EWKB of a polygon begins; none of ours is empty."""
+"""How the EWKB of a polygon begins."""
 _COORDINATES = 17
 """Bytes before its first position: the beginning, the SRID, how many rings it has and positions the first of them."""
+_LEAST = _COORDINATES + 4 * 16
+"""Bytes of one that is not empty."""
 _CORNERS = struct.Struct("<6d").unpack_from
 _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
@@ -73,7 +77,9 @@ class SQLite:
 
     tests_slowly = True
 
-    _place = table("items_place", *(column(name) for name in ("pk", "west", "east", "south", "north", "first", "last")))
+    _place = table(
+        "items_months", *(column(name) for name in ("pk", "west", "east", "south", "north", "first", "last"))
+    )
     """The R*Tree; `first` and `last` are months of 30 days since 1970. It keeps 32-bit floats, rounded outwards.
 
     Months, so that a degree and a step in time weigh about the same when it cuts its boxes: of seconds it would cut by
@@ -93,10 +99,13 @@ class SQLite:
         return made
 
     def in_memory(self) -> Engine:
-        """An empty database of one connection, gone with it."""
+        """A database of one connection, gone with it, that has an index of places and nothing else."""
         made = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}, **JSONS)
         event.listen(made, "connect", self._set_up)
         event.listen(made, "begin", self._begin)
+        columns = ", ".join(column.name for column in self._place.c)
+        with made.connect() as connection:
+            connection.execute(text(f"CREATE VIRTUAL TABLE {self._place.name} USING rtree({columns})"))
         return made
 
     def reading(self, connection: Connection) -> Connection:
@@ -124,15 +133,6 @@ class SQLite:
 
     def prepare(self, connection: Connection) -> None:
         """Nothing."""
-
-    def create_place_index(self, connection: Connection) -> None:
-        """Make the R*Tree."""
-        columns = ", ".join(column.name for column in self._place.c)
-        connection.execute(text(f"CREATE VIRTUAL TABLE {self._place.name} USING rtree({columns})"))
-
-    def drop_place_index(self, connection: Connection) -> None:
-        """Remove it."""
-        connection.execute(text(f"DROP TABLE {self._place.name}"))
 
     def write_items(
         self, connection: Connection, items: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False
@@ -366,6 +366,8 @@ def _written(value: Any) -> Any:
         return (value - EPOCH) // MICROSECOND
     if isinstance(value, Geometry):
         return ewkb(value)
+    if isinstance(value, int) and abs(value) >= _INTEGERS:
+        return float(value)
     return orjson.dumps(value).decode() if isinstance(value, dict) else value
 
 
@@ -411,7 +413,7 @@ def _relations() -> Callable[[str, bytes, bytes], bool]:
     def relates(relation: str, footprint: bytes, shape: bytes) -> bool:
         given, box = prepared(shape)
         # Most that are asked about have a corner in there, which takes a tenth of the time to see.
-        if relation == "intersects" and footprint.startswith(_POLYGON):
+        if relation == "intersects" and len(footprint) >= _LEAST and footprint.startswith(_POLYGON):
             x, y, _, _, other_x, other_y = _CORNERS(footprint, _COORDINATES)
             if box is None:
                 if shapely.intersects_xy(given, x, y):

@@ -37,7 +37,10 @@ def text(given: str) -> Tree:
 
 def json(given: Mapping[str, Any] | bool) -> Tree:
     """The tree of CQL2 JSON that is parsed already; its form is checked where it is compiled."""
-    content = orjson.dumps(given)
+    try:
+        content = orjson.dumps(given)
+    except TypeError as error:  # an integer that no 64 bits hold
+        raise BadRequest(f"filter: {error}") from None
     _check_length(content.decode())
     return given
 

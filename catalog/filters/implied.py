@@ -12,7 +12,7 @@ from catalog.filters.grammar import Tree
 from catalog.filters.values import moment
 
 _FOOTPRINT = {"property": "geometry"}
-_DATETIMES = ({"property": "datetime"}, {"property": "properties.datetime"})
+_DATETIME = {"property": "datetime"}
 _STARTS = frozenset({"=", ">", ">="})
 _ENDS = frozenset({"=", "<", "<="})
 
@@ -35,19 +35,23 @@ def implied(tree: Tree, *, place: bool) -> Implied:
     area: Geometry | None = None
     starts: list[datetime] = []
     ends: list[datetime] = []
-    parts = tree["args"] if isinstance(tree, dict) and tree.get("op") == "and" else [tree]
-    for part in parts if isinstance(parts, list) else [tree]:
+    match tree:
+        case {"op": "and", "args": [_, _, *_] as together} if None not in together:
+            parts = together
+        case _:
+            parts = [tree]
+    for part in parts:
         match part:
             case {"op": "s_intersects", "args": [one, other]} if (
                 place and area is None and (one == _FOOTPRINT) != (other == _FOOTPRINT)
             ):
                 area = spatial.shape(other if one == _FOOTPRINT else one)
                 continue
-            case {"op": str(op), "args": [one, {"timestamp": _} as time]} if one in _DATETIMES:
+            case {"op": str(op), "args": [one, {"timestamp": _} as time]} if one == _DATETIME:
                 starts += [moment(time)] if op in _STARTS else []
                 ends += [moment(time)] if op in _ENDS else []
             case {"op": "between", "args": [one, {"timestamp": _} as first, {"timestamp": _} as last]} if (
-                one in _DATETIMES
+                one == _DATETIME
             ):
                 starts.append(moment(first))
                 ends.append(moment(last))

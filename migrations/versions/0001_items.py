@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from catalog import dialects
 from catalog.dialects import Footprint, Instant, Name
 
 revision = "0001"
@@ -17,7 +16,6 @@ _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    database = dialects.of(op.get_bind())
     op.create_table(
         "collections",
         sa.Column("id", Name, nullable=False),
@@ -57,11 +55,17 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["item"], ["items.pk"], ondelete="CASCADE", name="fk_squares_item"),
     )
     op.create_index("ix_squares_place", "squares", ["east", "north"])
-    database.create_place_index(op.get_bind())
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("CREATE VIRTUAL TABLE items_place USING rtree(pk, west, east, south, north, first, last)")
+    else:
+        op.execute('CREATE INDEX ix_items_place ON items USING gist (footprint, "start", "end")')
 
 
 def downgrade() -> None:
-    dialects.of(op.get_bind()).drop_place_index(op.get_bind())
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP TABLE items_place")
+    else:
+        op.execute("DROP INDEX ix_items_place")
     op.drop_table("squares")
     op.drop_table("items")
     op.drop_table("collections")

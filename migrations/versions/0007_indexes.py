@@ -34,32 +34,39 @@ def upgrade() -> None:
     op.execute('UPDATE items SET "end" = datetime WHERE "end" < datetime')
     _index("collection", "cloud_cover", "snow_cover")
     if op.get_bind().dialect.name == "sqlite":
-        _place(f"min(first, start / 1000000.0) / {MONTH}", f'max(last, "end" / 1000000.0) / {MONTH}')
+        # Under another name: a program of before would find nothing in it, and think that nothing is there.
+        first, last = "min(first, start / 1000000.0)", 'max(last, "end" / 1000000.0)'
+        _place("items_place", "items_months", f"{first} / {MONTH}", f"{last} / {MONTH}")
         _tell_planner(STATISTICS)
 
 
 def downgrade() -> None:
     _index()
     if op.get_bind().dialect.name == "sqlite":
-        _place(f"first * {MONTH}.0", f"last * {MONTH}.0")
+        _place("items_months", "items_place", f"first * {MONTH}.0", f"last * {MONTH}.0")
         _tell_planner(BEFORE)
 
 
 def _index(*more: str) -> None:
+    columns: list[str | sa.TextClause] = ["granule", sa.text("datetime DESC"), *more]
+    if op.get_bind().dialect.name == "sqlite":
+        op.drop_index("ix_items_granule")
+        op.create_index("ix_items_granule", "items", columns)
+        return
+    # Readers wait no longer than it takes to change the names.
+    op.create_index("ix_items_granule_new", "items", columns)
     op.drop_index("ix_items_granule")
-    op.create_index("ix_items_granule", "items", ["granule", sa.text("datetime DESC"), *more])
+    op.execute("ALTER INDEX ix_items_granule_new RENAME TO ix_items_granule")
 
 
-def _place(first: str, last: str) -> None:
-    """Make the R*Tree again, of times in another unit."""
+def _place(before: str, after: str, first: str, last: str) -> None:
+    """Make the R*Tree anew, of times in another unit."""
+    op.execute(f"CREATE VIRTUAL TABLE {after} USING rtree(pk, west, east, south, north, first, last)")
     op.execute(
-        f"CREATE TEMPORARY TABLE placed AS SELECT pk, west, east, south, north, {first}, {last} "  # noqa: S608
-        "FROM items_place JOIN items USING (pk)"
+        f"INSERT INTO {after} SELECT pk, west, east, south, north, {first}, {last} "  # noqa: S608
+        f"FROM {before} JOIN items USING (pk)"
     )
-    op.execute("DROP TABLE items_place")
-    op.execute("CREATE VIRTUAL TABLE items_place USING rtree(pk, west, east, south, north, first, last)")
-    op.execute("INSERT INTO items_place SELECT * FROM placed")
-    op.execute("DROP TABLE placed")
+    op.execute(f"DROP TABLE {before}")
 
 
 def _tell_planner(statistics: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 import referencing
 import shapely
+from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import settings as examples
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from shapely.geometry import shape
 
 from api.app import create_app
+from api.routing import Direct
 from catalog.access import PUBLIC
 from catalog.order import Place
 from catalog.search import Search
@@ -708,3 +710,10 @@ def test_a_file_that_the_storage_has_lost_is_not_there(catalog, tmp_path, make_i
     catalog.publish(make_item(assets={"B02": asset}), collection=make_collection())
     client = TestClient(create_app(Settings(), catalog, FolderStorage(tmp_path / "a store")))
     assert "a store" not in problem(client.get(f"/files/generated/item/B02.{64 * '0'}.tif"), 404)
+
+
+def test_a_route_that_reads_by_itself_takes_no_dependencies_that_nobody_would_ask():
+    """A guard in front of all routes would be passed by."""
+    guarded = FastAPI(dependencies=[Depends(lambda: None)])
+    with pytest.raises(NotImplementedError, match="/x: dependencies"):
+        guarded.router.add_api_route("/x", lambda: None, route_class_override=Direct)

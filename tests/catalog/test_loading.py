@@ -1,5 +1,6 @@
 """Many items at once."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
@@ -110,11 +111,39 @@ def test_a_footprint_that_runs_on_across_180_degrees_is_found_on_both_sides(cata
 
 @pytest.mark.parametrize(
     "geometry", [None, {"type": "Point", "coordinates": [0, 91]}, {"type": "Point", "coordinates": []},
-                 {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, {"type": "Circle"}, 7],
+                 {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, {"type": "Circle"}, 7,
+                 {"type": "LineString", "coordinates": [[-190, 10], [-170, 10]]},  # cut, nothing is left of it
+                 {"type": "Polygon", "coordinates": [[[0, 0], [1, True], [1, 1], [0, 0]]]},
+                 {"type": "Polygon", "coordinates": [[[0, 0], 7, [1, 1], [0, 0]]]},
+                 {"type": "Polygon", "coordinates": [[[0, 0], [1, math.nan], [1, 1], [0, 0]]]},
+                 {"type": "Polygon", "coordinates": [[[0, 0], [1, 2**63], [1, 1], [0, 0]]]}],
 )  # fmt: skip
 def test_an_item_without_a_place_is_refused_by_name(make_item, geometry):
     with pytest.raises(BadRequest, match="'nowhere': geometry"):
         entries.of({**orjson.loads(make_item("nowhere")), "geometry": geometry})
+
+
+def test_numbers_that_no_integer_holds_are_kept_as_they_are(catalog, made, make_collection):
+    catalog.put_collection(make_collection())
+    assert catalog.load([made("huge", nr=2**63, **{"eo:cloud_cover": 2**63})]) == Loaded(added=1)
+    cloudy = {"op": ">", "args": [{"property": "eo:cloud_cover"}, 1e18]}
+    assert found(catalog, filter=cloudy) == ["huge"]
+
+
+def test_polygons_of_any_form_come_in_as_they_are(catalog, make_item, make_collection):
+    catalog.put_collection(make_collection())
+    ring, hole = (
+        [[10, 60], [11, 60], [11, 61], [10, 61], [10, 60]],
+        [[10.4, 60.4], [10.6, 60.4], [10.5, 60.6], [10.4, 60.4]],
+    )
+    forms = {"plain": [ring], "hole": [ring, hole], "heights": [[[*position, 5.0] for position in ring]]}
+    geometries = {name: {"type": "Polygon", "coordinates": coordinates} for name, coordinates in forms.items()}
+    made = [entries.of({**orjson.loads(make_item(name)), "geometry": one}) for name, one in geometries.items()]
+    for one, geometry in zip(made, geometries.values(), strict=True):
+        assert one.row["footprint"].equals(shapely.force_2d(shapely.geometry.shape(geometry)))
+    catalog.load(made)
+    assert set(found(catalog, area=shapely.box(10.45, 60.42, 10.55, 60.45))) == {"plain", "heights"}
+    assert set(found(catalog, area=shapely.box(10.2, 60.2, 10.3, 60.3))) == set(forms)
 
 
 def test_writers_at_once_count_right(catalog, made, make_collection):

@@ -100,7 +100,9 @@ def held(database):
     """All items: (collection, id) → JSON; and the collections' JSON."""
     with closing(Catalog(database)) as catalog:
         items = catalog.walk(OPERATOR, Search(limit=1000))
-        return {(place.collection, place.id): content for place, content in items}, catalog.collections(OPERATOR)
+        return {(place.collection, place.id): content for place, content in items}, list(
+            catalog.collections(OPERATOR).values()
+        )
 
 
 def lines(path):

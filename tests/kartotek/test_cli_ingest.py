@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -18,14 +19,16 @@ from catalog import entries
 from catalog.access import OPERATOR, PUBLIC
 from catalog.search import Search
 from catalog.store import Catalog
-from jobs.ingest import name_of
-from jobs.origins import Wanted
+from jobs.ingest import Manner, ingest, name_of
+from jobs.origins import Batch, Wanted
 from kartotek.cli import cli
+from kartotek.errors import OriginError
 from kartotek.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from kartotek.cli import main; main()"]
 SCHEMAS = Path(__file__).resolve().parents[3] / "shared" / "schemas"
 COUNT = 1_200
+MANNER = Manner(wanted=Wanted(), validate=False)
 
 
 @pytest.fixture
@@ -248,3 +251,24 @@ def test_files_of_ours_come_back_as_ours(kartotek, tmp_path, make_item, make_col
     assert seen(kartotek.database)["one"]["assets"]["B02"]["href"] == "storage:///generated/one/B02.x.tif"
     entries.entry(orjson.dumps(seen(kartotek.database)["one"]))
     shutil.rmtree(tmp_path / "static", ignore_errors=True)
+
+
+class Broken:
+    """A source that ends after a batch."""
+
+    size = None
+
+    def __init__(self, *documents):
+        self._documents = documents
+
+    def batches(self, place):
+        """That batch."""
+        yield Batch(self._documents, 1, 1, tuple("ab"[: len(self._documents)]))
+        raise OriginError("it is gone")
+
+
+def test_what_came_before_a_source_ended_is_in(new_database, make_item, make_collection):
+    settings = Settings(database=new_database(migrated=True), _env_file=None)
+    with closing(Catalog(settings.database)) as catalog, pytest.raises(OriginError, match="gone"):
+        list(ingest(Broken(make_collection(), make_item("a")), "x", settings, catalog, MANNER, processes=1))
+    assert list(seen(settings.database)) == ["a"]
