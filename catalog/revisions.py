@@ -35,12 +35,16 @@ def newest() -> str:
     return max(found[1] for name in names if (found := re.fullmatch(r"(\d{4})_\w+\.py", name)))
 
 
-def change(connection: Connection, revision: str) -> None:
-    """Bring the tables to a revision, or to `head` or `base`. Raises BadRequest where there is no such revision."""
+def change(connection: Connection, revision: str, *, upwards: bool = False) -> None:
+    """Bring the tables to a revision, or to `head` or `base`; where `upwards` is said, never down, as where somebody
+    else brought them further meanwhile. Raises BadRequest where there is no such revision.
+    """
     from alembic import command
     from alembic.util.exc import CommandError
 
     config, now = _alembic(), current(connection)
+    if upwards and now is not None and now >= revision:
+        return
     backwards = revision == "base" or (now is not None and revision != "head" and revision < now)
     config.attributes["connection"] = connection
     try:

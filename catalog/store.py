@@ -100,16 +100,17 @@ class Catalog:
         current = self._current()
         # What fills a column of many rows takes its time, and must not keep readers from the table meanwhile.
         upwards = revision != "base" and (current is None or revision == "head" or revision > current)
-        if upwards and (current or "") < FILLED_AFTER and (revision == "head" or revision > FILLED_AFTER):
-            self._change(FILLED_AFTER)
+        # Of an empty database there is nothing to fill.
+        if upwards and current and current < FILLED_AFTER and (revision == "head" or revision > FILLED_AFTER):
+            self._change(FILLED_AFTER, upwards=True)
             current = FILLED_AFTER
         if upwards and current == FILLED_AFTER:
             filling.fill(self._connections, self._contents)
         self._change(revision)
 
-    def _change(self, revision: str) -> None:
+    def _change(self, revision: str, *, upwards: bool = False) -> None:
         with self._connections.writing() as connection:
-            revisions.change(connection, revision)
+            revisions.change(connection, revision, upwards=upwards)
 
     def check(self) -> None:
         """Raise NotMigrated where the tables are missing or of another version, CatalogError where nothing answers.

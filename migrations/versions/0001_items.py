@@ -63,6 +63,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP VIEW IF EXISTS items_months")  # which 0007 makes
         op.execute("DROP TABLE items_place")
     else:
         op.execute("DROP INDEX ix_items_place")

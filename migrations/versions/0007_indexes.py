@@ -34,16 +34,15 @@ def upgrade() -> None:
     op.execute('UPDATE items SET "end" = datetime WHERE "end" < datetime')
     _index("collection", "cloud_cover", "snow_cover")
     if op.get_bind().dialect.name == "sqlite":
-        # Under another name: a program of before would find nothing in it, and think that nothing is there.
         first, last = "min(first, start / 1000000.0)", 'max(last, "end" / 1000000.0)'
-        _place("items_place", "items_months", f"{first} / {MONTH}", f"{last} / {MONTH}")
+        _place("items_place", "items_months", f"{first} / {MONTH}", f"{last} / {MONTH}", back=f"* {MONTH}")
         _tell_planner(STATISTICS)
 
 
 def downgrade() -> None:
     _index()
     if op.get_bind().dialect.name == "sqlite":
-        _place("items_months", "items_place", f"first * {MONTH}.0", f"last * {MONTH}.0")
+        _place("items_months", "items_place", f"first * {MONTH}.0", f"last * {MONTH}.0", back=f"/ {MONTH}.0")
         _tell_planner(BEFORE)
 
 
@@ -59,14 +58,20 @@ def _index(*more: str) -> None:
     op.execute("ALTER INDEX ix_items_granule_new RENAME TO ix_items_granule")
 
 
-def _place(before: str, after: str, first: str, last: str) -> None:
-    """Make the R*Tree anew, of times in another unit."""
+def _place(before: str, after: str, first: str, last: str, *, back: str) -> None:
+    """Make the R*Tree anew, of times in another unit, and under another name.
+
+    What was there becomes a view of it: a program of the other version goes on reading, and to write fails aloud.
+    """
+    op.execute(f"DROP VIEW IF EXISTS {after}")
     op.execute(f"CREATE VIRTUAL TABLE {after} USING rtree(pk, west, east, south, north, first, last)")
     op.execute(
         f"INSERT INTO {after} SELECT pk, west, east, south, north, {first}, {last} "  # noqa: S608
         f"FROM {before} JOIN items USING (pk)"
     )
     op.execute(f"DROP TABLE {before}")
+    times = f"first {back} AS first, last {back} AS last"
+    op.execute(f"CREATE VIEW {before} AS SELECT pk, west, east, south, north, {times} FROM {after}")  # noqa: S608
 
 
 def _tell_planner(statistics: dict[str, str]) -> None:

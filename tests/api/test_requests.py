@@ -280,7 +280,8 @@ def test_a_server_that_is_stopped_waits_so_long_and_no_longer(serving, demo):
         serving(demo.settings, KARTOTEK_STOP_SECONDS="1") as server,
         socket.create_connection(server.place, timeout=60) as endless,
     ):
-        endless.sendall(b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+        endless.sendall(head + b"{")
         urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
         assert "timeout graceful shutdown exceeded" in server.stop(patience=20)
 
