@@ -403,7 +403,7 @@ def run(folder: Path, rounds: int, only: list[str], names: list[str]) -> None:
                     for asked in requests(variants[:5], name):
                         Client(ports[name]).ask(*asked)
         print(f"answers that differ: {agree(ports, shapes, only)}", flush=True)
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             for shape, (_, variants) in shapes.items():
                 if only and shape.split("_")[0] not in only:
                     continue
@@ -412,7 +412,8 @@ def run(folder: Path, rounds: int, only: list[str], names: list[str]) -> None:
                         continue
                     measure(own, process, database, requests(variants, name), figures[shape, name])
                 print(f"  {shape}", file=sys.stderr, flush=True)
-        report(shapes, figures, names)
+                if number == rounds:
+                    report(shape, shapes[shape][0], figures, names)
         if not only:
             for about in document["walks"].values():
                 print(f"\n{about['about']}: p50 ms of pages 1-10, the last ten, and seconds in all")
@@ -426,25 +427,21 @@ def run(folder: Path, rounds: int, only: list[str], names: list[str]) -> None:
         print("\ningest, seconds:", json.loads(place.read_text()))
 
 
-def report(shapes: dict[str, Any], figures: dict[tuple[str, str], Figures], names: list[str]) -> None:
-    """A table a shape."""
-    print(f"\n{time.strftime('%H:%M')}, load {os.getloadavg()[0]:.1f}; x: times as fast as {names[0]}")
-    for shape, (about, _) in shapes.items():
-        if not any(one == shape for one, _ in figures):
+def report(shape: str, about: str, figures: dict[tuple[str, str], Figures], names: list[str]) -> None:
+    """A shape's table."""
+    first = figures[shape, names[0]]
+    print(f"\n{shape}: {about}; {time.strftime('%H:%M')}, load {os.getloadavg()[0]:.1f}; x: as {names[0]}")
+    print(f"{'':20}{'p50 ms':>8}{'x':>7}{'p95 ms':>8}{'req/s':>8}{'x':>7}{'CPU ms':>8}{'kB':>8}")
+    for name in names:
+        if (found := figures.get((shape, name))) is None:
             continue
-        print(f"\n{shape}: {about}")
-        print(f"{'':20}{'p50 ms':>8}{'x':>7}{'p95 ms':>8}{'req/s':>8}{'x':>7}{'CPU ms':>8}{'kB':>8}")
-        first = figures.get((shape, names[0]))
-        for name in names:
-            found = figures.get((shape, name))
-            if found is None or first is None:
-                continue
-            p50, rate = statistics.median(found.times), statistics.median(found.rates)
-            p95, work = statistics.quantiles(found.times, n=20)[-1], statistics.median(found.work)
-            print(
-                f"{name:20}{p50:8.2f}{statistics.median(first.times) / p50:7.1f}{p95:8.2f}{rate:8.0f}"
-                f"{rate / statistics.median(first.rates):7.1f}{work:8.2f}{found.size / 1000:8.1f}"
-            )
+        p50, rate = statistics.median(found.times), statistics.median(found.rates)
+        p95, work = statistics.quantiles(found.times, n=20)[-1], statistics.median(found.work)
+        print(
+            f"{name:20}{p50:8.2f}{statistics.median(first.times) / p50:7.1f}{p95:8.2f}{rate:8.0f}"
+            f"{rate / statistics.median(first.rates):7.1f}{work:8.2f}{found.size / 1000:8.1f}",
+            flush=True,
+        )
 
 
 def main() -> None:
