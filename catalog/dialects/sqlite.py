@@ -159,7 +159,7 @@ class SQLite:
     def index_places(self, connection: Connection, places: Sequence[PlaceOf]) -> None:
         """Rows in the R*Tree, in the place of those that are there."""
         rows = [
-            {"pk": pk, **dict(zip(("west", "south", "east", "north"), shape.bounds, strict=True)),
+            {"pk": pk, **dict(zip(_EDGES, shape.bounds, strict=True)),
              "first": _months(start), "last": _months(end)}
             for pk, shape, start, end in places
         ]  # fmt: skip
