@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kartotek.errors import BadRequest
@@ -17,14 +18,53 @@ _ALWAYS = frozenset({"type", "stac_version", "id", "collection"})
 _FORM = 'such as {"include": ["id", "properties.datetime"], "exclude": ["links"]}'
 
 
-@dataclass(frozen=True, slots=True)
+class Paths:
+    """Members by their paths, such as `properties.eo:cloud_cover`; a member's own name may have dots in it too.
+
+    Of each member as far as documents have it: a path may have any number of parts.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.names = tuple(sorted(paths))
+
+    @cached_property
+    def inner(self) -> Mapping[str, Paths]:
+        """Member → what of it is meant."""
+        found: dict[str, list[str]] = {}
+        for path in self.names:
+            head, dot, rest = path.partition(".")
+            if dot:
+                found.setdefault(head, []).append(rest)
+        return {head: Paths(rest) for head, rest in found.items()}
+
+    def of(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """These members alone."""
+        found = {name: document[name] for name in self.names if name in document}
+        for name, paths in self.inner.items():
+            value = document.get(name)
+            if name not in found and isinstance(value, Mapping) and (some := paths.of(value)):
+                found[name] = some
+        return found
+
+    def out_of(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """All members but these."""
+        found = dict(document)
+        for name in self.names:
+            found.pop(name, None)
+        for name, paths in self.inner.items():
+            if isinstance(value := found.get(name), Mapping):
+                found[name] = paths.out_of(value)
+        return found
+
+
+@dataclass(frozen=True)
 class Fields:
     """Members by their paths, such as `properties.eo:cloud_cover`; all are in the answer where none is included."""
 
     include: frozenset[str]
     exclude: frozenset[str]
 
-    @property
+    @cached_property
     def links(self) -> bool:
         """Whether links are in the answer."""
         wanted = not self.include or any(path.partition(".")[0] == "links" for path in self.include)
@@ -41,9 +81,16 @@ class Fields:
         >>> Fields(frozenset({"properties.gsd", "id"}), frozenset()).of({"id": "x", "properties": {"gsd": 10, "a": 1}})
         {'id': 'x', 'properties': {'gsd': 10}}
         """
-        if not self.include:
-            return _without(item, self.exclude)
-        return _without(_with(item, self.include), self.exclude)
+        found = self._included.of(item) if self.include else item
+        return self._excluded.out_of(found) if self.exclude else dict(found)
+
+    @cached_property
+    def _included(self) -> Paths:
+        return Paths(self.include)
+
+    @cached_property
+    def _excluded(self) -> Paths:
+        return Paths(self.exclude)
 
 
 def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
@@ -73,37 +120,3 @@ def _names(given: Any) -> list[str]:
     if given is not None and not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
         raise BadRequest(f"fields: {_FORM}")
     return given or []
-
-
-def _heads(paths: Iterable[str]) -> dict[str, list[str]]:
-    """First member → what is asked for of it; nothing where it is asked for as a whole."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(paths, key=len):
-        head, dot, rest = path.partition(".")
-        if not dot:
-            found[head] = []
-        elif found.get(head) != []:
-            found.setdefault(head, []).append(rest)
-    return found
-
-
-def _with(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    given, found = list(paths), {}
-    wanted = _heads(path for path in given if path not in document)
-    # In the document's own order; a name may have dots in it.
-    for name, value in document.items():
-        if name in given or wanted.get(name) == []:
-            found[name] = value
-        elif name in wanted and isinstance(value, Mapping) and (inner := _with(value, wanted[name])):
-            found[name] = inner
-    return found
-
-
-def _without(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    given, found = list(paths), {}
-    unwanted = _heads(path for path in given if path not in document)
-    for name, value in document.items():
-        if name in given:
-            continue
-        found[name] = _without(value, unwanted[name]) if name in unwanted and isinstance(value, Mapping) else value
-    return found

@@ -11,7 +11,7 @@ from catalog import dialects, summaries
 from catalog.access import Reader, visible
 from catalog.connections import Connections
 from catalog.models import items
-from catalog.search import Search, conditions
+from catalog.search import Search, count
 
 SAMPLE = 2_000
 """Items that are looked at where not all can be: one per cent of 200 000, told to some 2 per cent of all."""
@@ -33,8 +33,7 @@ def matched(connections: Connections, reader: Reader, search: Search, *, millise
             return Matched(sum(one.count for one in summaries.of(connection, reader, whole.collections).values()), True)
     with connections.reading() as connection:
         database = dialects.of(connection)
-        wanted = (visible(reader, items.c.collection), *conditions(database, whole))
-        counted = database.within(connection, select(func.count()).select_from(items).where(*wanted), milliseconds)
+        counted = database.within(connection, count(database, reader, whole), milliseconds)
         if counted is not None:
             return Matched(int(counted), True)
         return Matched(_sampled(connection, reader, whole), False)
@@ -55,7 +54,6 @@ def _sampled(connection: Connection, reader: Reader, search: Search) -> int:
     chance = random.Random(last)  # noqa: S311  no secret
     some = items.c.pk.in_({chance.randint(first, last) for _ in range(SAMPLE)})
     there = connection.scalar(select(func.count()).select_from(items).where(some, known)) or 0
-    wanted = conditions(database, search)
-    found = connection.scalar(select(func.count()).select_from(items).where(some, known, *wanted)) or 0
+    found = connection.scalar(count(database, reader, search).where(some)) or 0
     total = sum(one.count for one in summaries.of(connection, reader).values())
     return round(total * found / there) if there else 0

@@ -94,6 +94,14 @@ def conditions(database: Database, search: Search) -> Sequence[ColumnElement[boo
     return [*found, *_place(database, given, HERE)]
 
 
+def count(database: Database, reader: Reader, search: Search) -> Select[int]:
+    """A query for the number of items that the reader may see and the search asks for, on all of its pages."""
+    search = _told(replace(search, at=None))
+    *cheap, last = (visible(reader, items.c.collection), *conditions(database, search))
+    counted = database.count(last) if search.area is not None else select(func.count()).where(last)
+    return counted.select_from(items).where(*cheap)
+
+
 def _told(search: Search) -> Search:
     """The same search, with place and time of its filter told as those of the search, which lead to indexes."""
     if search.filter is None:

@@ -113,6 +113,10 @@ class Database(Protocol):
         """
         ...
 
+    def count(self, exact: ColumnElement[bool]) -> Select[int]:
+        """A query for the number of items for which an exact test of `relates` is true."""
+        ...
+
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """West, south, east, north of all the geometries that a query gives; None where it gives none."""
         ...

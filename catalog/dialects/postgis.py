@@ -182,6 +182,10 @@ class PostGIS:
         shape = functions.ST_GeomFromEWKB(binding.one("shape", values["shape"], LargeBinary))
         return [test(footprint, shape, type_=Boolean)]
 
+    def count(self, exact: ColumnElement[bool]) -> Select[int]:
+        """By count(*)."""
+        return select(func.count()).where(exact)
+
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By ST_Extent, which is exact."""
         there = footprints.subquery()

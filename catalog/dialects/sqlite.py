@@ -25,6 +25,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    Integer,
     LargeBinary,
     Select,
     Table,
@@ -215,6 +216,15 @@ class SQLite:
         exact = func.kartotek_relates(relation, footprint, given, type_=Boolean)
         return [pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact]
 
+    def count(self, exact: ColumnElement[bool]) -> Select[int]:
+        """By a function that tests all footprints together, which is a tenth of the work.
+
+        They come to it as one text: each call of Python waits for its turn among threads.
+        """
+        made: Any = exact  # a function of three, as `relates` has it
+        relation, footprint, given = made.clauses
+        return select(func.kartotek_number(relation, func.group_concat(func.hex(footprint)), given, type_=Integer))
+
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By Shapely: the R*Tree's are rounded outwards."""
         found = [shapely.bounds(list(part)) for part in connection.scalars(footprints).yield_per(10_000).partitions()]
@@ -333,8 +343,10 @@ class SQLite:
         connection.isolation_level = None  # transactions are begun by `_begin`
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
+        relates, number = _relations()
         functions: Mapping[str, tuple[int, Callable[..., Any]]] = {
-            "relates": (3, _relations()),
+            "relates": (3, relates),
+            "number": (3, number),
             "arrays": (3, _arrays),
             "arithmetic": (3, _arithmetic),
             "casei": (1, _on_text(folding.casei)),
@@ -392,8 +404,9 @@ def _member(facts: ColumnElement[Any], name: str, *types: str) -> ColumnElement[
     return case((func.json_type(facts, _path(name)).in_(types), func.json_extract(facts, _path(name))))
 
 
-def _relations() -> Callable[[str, bytes, bytes], bool]:
-    """The exact test of one SQLite connection: whether a footprint is so to the shape that is asked for."""
+def _relations() -> tuple[Callable[[str, bytes, bytes], bool], Callable[[str, str | None, bytes], int]]:
+    """The exact test of one SQLite connection: whether a footprint is so to the shape that is asked for, and of how
+    many footprints this is true."""
 
     # Each connection has shapes of its own, since one thread at a time has it: GEOS completes a prepared shape at its
     # first comparisons, while Shapely has let go of Python's lock, and two threads at that kill the process.
@@ -410,6 +423,9 @@ def _relations() -> Callable[[str, bytes, bytes], bool]:
     # From the shape's side, which is the one that is prepared.
     turned = {"within": shapely.contains, "contains": shapely.within}
 
+    def test(relation: str) -> Callable[..., Any]:
+        return turned.get(relation) or getattr(shapely, relation)  # type: ignore[no-any-return]
+
     def relates(relation: str, footprint: bytes, shape: bytes) -> bool:
         given, box = prepared(shape)
         # Most that are asked about have a corner in there, which takes a tenth of the time to see.
@@ -422,10 +438,15 @@ def _relations() -> Callable[[str, bytes, bytes], bool]:
                 box[0] <= other_x <= box[2] and box[1] <= other_y <= box[3]
             ):
                 return True
-        found = turned.get(relation) or getattr(shapely, relation)
-        return bool(found(given, shapely.from_wkb(footprint)))
+        return bool(test(relation)(given, shapely.from_wkb(footprint)))
 
-    return relates
+    def number(relation: str, footprints: str | None, shape: bytes) -> int:
+        if footprints is None:
+            return 0
+        given, _ = prepared(shape)
+        return int(test(relation)(given, shapely.from_wkb(list(map(bytes.fromhex, footprints.split(","))))).sum())
+
+    return relates, number
 
 
 def _arrays(op: str, one: str | None, other: str | None) -> bool | None:
