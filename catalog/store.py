@@ -145,10 +145,8 @@ class Catalog:
 
     def collections(self, reader: Reader) -> dict[str, bytes]:
         """Id → JSON of the collections, ordered by id."""
-        columns = (collections.c.id, collections.c.content)
-        wanted = select(*columns).where(visible(reader, collections.c.id)).order_by(collections.c.id)
         with self._connections.reading() as connection:
-            return {row.id: row.content for row in connection.execute(wanted)}
+            return {row.id: row.content for row in connection.execute(_of_collections(reader))}
 
     def collection(self, reader: Reader, name: str) -> bytes:
         """A collection's JSON. Raises NotFound."""
@@ -433,6 +431,13 @@ def _of_collection(reader: Reader) -> Select[bytes]:
     return select(collections.c.content).where(
         collections.c.id == bindparam("collection"), visible(reader, collections.c.id)
     )
+
+
+@lru_cache(maxsize=1_000)
+def _of_collections(reader: Reader) -> Select[str, bytes]:
+    """All collections' ids and JSON, likewise."""
+    wanted = select(collections.c.id, collections.c.content).where(visible(reader, collections.c.id))
+    return wanted.order_by(collections.c.id)
 
 
 def _enter(connection: Connection, row: dict[str, Any], *, keep: Sequence[str]) -> None:

@@ -9,9 +9,24 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Text, cast, delete, func, insert, select, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.exc import DBAPIError
 
 from catalog import dialects, tally
@@ -40,27 +55,37 @@ def note(connection: Connection, added: Mapping[str, Tally]) -> set[str]:
 
 def of(connection: Connection, reader: Reader, names: Iterable[str] | None = None) -> dict[str, Tally]:
     """Collection → its items summed up, for those that the reader may see, or those of them that are named."""
-    wanted = select(collections.c.id).where(visible(reader, collections.c.id))
-    if names is not None:
-        wanted = wanted.where(collections.c.id.in_(list(names)))
-    found = dict.fromkeys(connection.scalars(wanted), EMPTY)
-    # In one statement: between two somebody may fold what one of them has not read yet.
-    noted = union_all(
-        *(
-            select(table.c.collection, cast(table.c.content, Text)).where(table.c.collection.in_(list(found)))
-            for table in (summaries, changes)
-        )
-    )
+    given = {} if names is None else {"names": list(names)}
     try:
-        rows = connection.execute(noted).all()
+        rows = connection.execute(_noted(reader, named=names is not None, summed=True), given).all()
     except DBAPIError as error:
         if not dialects.of(connection).lacks_table(error.orig):
             raise
-        return found  # tables are on their way to another version: what is stored of collections is told meanwhile
+        # Tables are on their way to another version: what is stored of collections is told meanwhile.
+        rows = connection.execute(_noted(reader, named=names is not None, summed=False), given).all()
     of_each = defaultdict[str, list[str]](list)
     for collection, content in rows:
-        of_each[collection].append(content)
-    return found | {name: _together(contents) for name, contents in of_each.items()}
+        of_each[collection] += [] if content is None else [content]
+    return {name: _together(contents) if contents else EMPTY for name, contents in of_each.items()}
+
+
+@lru_cache(maxsize=1_000)
+def _noted(reader: Reader, *, named: bool, summed: bool) -> CompoundSelect[Any]:
+    """Collections, and what has been noted of them; put together once for each reader, as it takes longer than to run.
+
+    One statement: between two somebody may fold what one of them has not read yet.
+    """
+    name = collections.c.id
+    parts: list[Select[str, Any]] = [select(name, null())]
+    if summed:
+        parts += [
+            select(name, cast(table.c.content, Text)).join(table, table.c.collection == name)
+            for table in (summaries, changes)
+        ]
+    mine = [visible(reader, name)]
+    if named:
+        mine.append(name.in_(bindparam("names", expanding=True)))
+    return union_all(*(part.where(*mine) for part in parts))
 
 
 _known: dict[bytes, Tally] = {}
