@@ -16,8 +16,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")])
-LONG = {"add-a-sensor", "bulk", "cluster", "convert", "private-collections", "read-from-python", "register", "upkeep"}
-"""Pages that convert product after product: among the full counts."""
+LONG = {
+    "add-a-sensor", "bulk", "cluster", "convert", "exchange", "private-collections", "read-from-python", "register",
+    "upkeep",
+}  # fmt: skip
+"""Pages that convert product after product, or start command after command: among the full counts."""
 FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 

@@ -212,9 +212,10 @@ def _of_lists(chance):
     return {"op": "in", "args": [_NUMBER(chance), [-2, 0, 0.25, 10.5]]}
 
 
-def test_generated_filters_are_answered_as_by_a_second_implementation(catalog, scenes):
+@pytest.mark.parametrize("count", [150, pytest.param(1_000, marks=pytest.mark.full)])
+def test_generated_filters_are_answered_as_by_a_second_implementation(catalog, scenes, count):
     chance, names, sizes = random.Random(8), names_of(scenes), []
-    for number in range(400):
+    for number in range(count):
         asked = json.loads(json.dumps(generated(chance)))
         told = {document["id"]: oracle(asked, document) for document in scenes}
         if None in told.values():
@@ -222,4 +223,4 @@ def test_generated_filters_are_answered_as_by_a_second_implementation(catalog, s
         wanted = {name for name, answer in told.items() if answer}
         assert ask(catalog, names, asked) == wanted, (number, asked)
         sizes.append(len(wanted))
-    assert len(sizes) > 300 and sum(0 < size < len(scenes) for size in sizes) > 150
+    assert len(sizes) > count * 3 // 4 and sum(0 < size < len(scenes) for size in sizes) > count * 3 // 8

@@ -41,7 +41,7 @@ def test_number_place_time_and_values_follow_what_is_written_and_removed(catalog
 def test_many_writers_at_once_count_every_item_once(catalog, make_item, make_collection):
     """Each item is written by two, some are replaced, and some go; whoever folds does so in between."""
     kind = make_collection()
-    names = [f"item-{number:03}" for number in range(150)]
+    names = [f"item-{number:03}" for number in range(80)]
 
     def write(seed):
         chance = random.Random(seed)
@@ -55,7 +55,7 @@ def test_many_writers_at_once_count_every_item_once(catalog, make_item, make_col
         catalog.delete_item("generated", name)
     found = catalog.summaries(OPERATOR)["generated"]
     items = catalog.search(OPERATOR, Search(limit=1_000)).items
-    assert found.count == len(items) == catalog.counts(OPERATOR)["generated"] == 130
+    assert found.count == len(items) == catalog.counts(OPERATOR)["generated"] == 60
     folded = catalog.summaries(OPERATOR)
     summaries.fold(catalog._connections, ["generated"])
     assert catalog.summaries(OPERATOR) == {"generated": folded["generated"]} or folded["generated"].removed

@@ -61,6 +61,7 @@ def test_an_archive_that_is_slow_to_read(zipped, on_sqlite, bucket, faulty, tmp_
     assert seen["GET"] >= 1 and named == "reading" and "--workers" in helps, stages
 
 
+@pytest.mark.full
 def test_a_storage_that_is_slow_to_write(zipped, on_sqlite, bucket, faulty):
     with faulty(lambda method, n, headers: 0.4 if method == "PUT" else None) as seen:
         convert(on_sqlite, zipped, open_storage(bucket))
