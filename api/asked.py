@@ -17,8 +17,9 @@ from catalog.filters import grammar, query, words
 from catalog.filters.grammar import Tree
 from catalog.naming import typed, used
 from catalog.order import NEWEST
+from catalog.pages import Page
 from catalog.queryables import TYPED, Queryable
-from catalog.search import Page, Search
+from catalog.search import Search
 from kartotek.errors import BadRequest
 
 LONGITUDE_LATITUDE = frozenset(

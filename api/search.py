@@ -33,7 +33,8 @@ from api.routing import Direct
 from catalog.access import Reader
 from catalog.matched import Matched
 from catalog.order import Place
-from catalog.search import MAX_LIMIT, Page, Search
+from catalog.pages import Page
+from catalog.search import MAX_LIMIT, Search
 from catalog.shelf import Shelf
 from catalog.store import Catalog
 from catalog.tally import EMPTY

@@ -15,7 +15,8 @@ from catalog import dialects
 from catalog.access import Reader, visible
 from catalog.dialects import Database
 from catalog.models import items
-from catalog.search import Search, conditions
+from catalog.search import Search
+from catalog.statements import conditions
 from kartotek.errors import BadRequest
 
 Interval = Literal["day", "month", "year"]

@@ -41,7 +41,8 @@ from catalog.connections import Connections
 from catalog.dialects import Database
 from catalog.models import items, products
 from catalog.pace import Left, Pace, Queue, Taken
-from catalog.search import Search, conditions
+from catalog.search import Search
+from catalog.statements import conditions
 from kartotek.errors import LostLease
 
 BATCH = 500

@@ -11,7 +11,8 @@ from catalog import dialects, summaries
 from catalog.access import Reader, visible
 from catalog.connections import Connections
 from catalog.models import items
-from catalog.search import Search, count
+from catalog.search import Search
+from catalog.statements import count
 
 SAMPLE = 2_000
 """Items that are looked at where not all can be: one per cent of 200 000, told to some 2 per cent of all."""

@@ -13,13 +13,13 @@ import orjson
 import shapely
 from sqlalchemy import insert
 
-from catalog import dialects, entries, facts, naming, tally
-from catalog import search as searching
+from catalog import dialects, entries, facts, naming, pages, tally
 from catalog.access import OPERATOR, Reader
 from catalog.models import collections, items, metadata, slacks
+from catalog.pages import Page
 from catalog.queryables import TYPED, Queryable
 from catalog.questions import instant
-from catalog.search import Page, Search
+from catalog.search import Search
 from kartotek.errors import BadRequest
 
 _SHELF = "collections"
@@ -57,7 +57,7 @@ class Shelf:
     def search(self, reader: Reader, search: Search) -> Page:
         """A page of collections; whoever may see them."""
         with self._engine.connect() as connection:
-            return searching.page(connection, OPERATOR, search)
+            return pages.page(connection, OPERATOR, search)
 
 
 def _row(pk: int, document: Mapping[str, Any], content: bytes) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from catalog import (
     ledger,
     loading,
     naming,
+    pages,
     registering,
     revisions,
     summaries,
 )  # fmt: skip
-from catalog import search as searching
 from catalog.access import Reader, visible
 from catalog.addresses import AT_REST, Addresses
 from catalog.aggregates import Aggregate, Interval
@@ -39,8 +39,9 @@ from catalog.loading import Loaded
 from catalog.matched import Matched, matched
 from catalog.models import collections, dictionaries, items, products, squares
 from catalog.order import Place
+from catalog.pages import Page
 from catalog.queryables import Queryable
-from catalog.search import Page, Search
+from catalog.search import Search
 from catalog.tally import Tally
 from kartotek.errors import Conflict, NotFound, NotMigrated
 from kartotek.squares import RECIPE, Square
@@ -189,14 +190,14 @@ class Catalog:
     def search(self, reader: Reader, search: Search, addresses: Addresses = AT_REST) -> Page:
         """A page of items, with these addresses of files."""
         with self._connections.reading() as connection:
-            found = searching.page(connection, reader, search)
+            found = pages.page(connection, reader, search)
         unpack = self._contents.head if search.heads else self._contents.whole
         return replace(found, items=tuple(unpack(content, addresses) for content in found.items))
 
     def places(self, reader: Reader, search: Search) -> Sequence[Place]:
         """Where the items of a page stand, without the items."""
         with self._connections.reading() as connection:
-            return searching.page(connection, reader, search).places
+            return pages.page(connection, reader, search).places
 
     def matched(self, reader: Reader, search: Search, *, milliseconds: int = COUNT_MS) -> Matched:
         """How many items all pages of a search have."""

@@ -65,8 +65,8 @@ class PostGIS:
     tests_slowly = False
 
     def engine(self, url: URL, milliseconds: int) -> Engine:
-        """With custom plans, since a generic one would parse the shape that is asked for again for each row, and without
-        help by other processes, who take longer to start than most searches: a county's takes 2 ms, or 20 with them."""
+        """With custom plans, since a generic one would parse the shape that is asked for again for each row; without
+        other processes to help, which take longer to start than most searches: a county's 2 ms, or 20 with them."""
         settings = {
             "plan_cache_mode": "force_custom_plan",
             "max_parallel_workers_per_gather": 0,
