@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api import caller, tags
 from api.links import GEOJSON, JSON, Links
 from api.merge import merged
+from api.routing import Strict
 from catalog import documents, entries
 from catalog.schemas import Schemas
 from catalog.store import Catalog
@@ -30,7 +31,7 @@ Change = Callable[[bytes | None], Mapping[str, Any] | None]
 
 def router(settings: Settings, catalog: Catalog) -> APIRouter:
     """The routes that write."""
-    made = APIRouter(tags=["Transactions"])
+    made = APIRouter(tags=["Transactions"], route_class=Strict)
     writer = _Writer(settings, catalog)
     items, one_item = "/collections/{collection_id}/items", "/collections/{collection_id}/items/{item_id}"
 

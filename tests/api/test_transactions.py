@@ -156,6 +156,29 @@ def test_what_is_no_valid_item_is_refused_with_the_reason(client, document, chan
     assert client.get("/collections/generated/items/new").status_code == 404
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64, -(2**70), 10**300], ids=lambda number: f"{number:.0e}")
+def test_an_integer_of_any_length_is_a_number(client, document, number):
+    whole = document("new")
+    whole["properties"]["eo:cloud_cover"] = number
+    answer = client.post("/collections/generated/items", json=whole)
+    assert answer.status_code == 201, answer.text
+    [found] = client.get("/search", params={"ids": "new"}).json()["features"]
+    assert found["properties"]["eo:cloud_cover"] == pytest.approx(number)
+    asked = {"filter": "eo:cloud_cover > 0" if number > 0 else "eo:cloud_cover < 0", "ids": "new"}
+    assert len(client.get("/search", params=asked).json()["features"]) == 1
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400, '"\\ud800"', '"', "{"], ids=lambda text: text[:10]
+)
+def test_what_is_no_json_is_refused_with_the_reason(client, document, value):
+    written = orjson.dumps(document("new", given=0)).decode().replace('"given":0', f'"given":{value}')
+    sent = {"content": written, "headers": {"Content-Type": "application/json"}}
+    for method, path in (("POST", "/collections/generated/items"), ("PUT", ITEM), ("PATCH", ITEM)):
+        assert "body: no JSON" in refused(client.request(method, path, **sent), 400)
+    assert "body: no JSON" in refused(client.post("/collections", **sent), 400)
+
+
 def test_a_private_collection_is_not_there_to_be_changed(client, document):
     assert refused(client.post("/collections/secret/items", json=document("x")), 404) == refused(
         client.post("/collections/none/items", json=document("x")), 404
