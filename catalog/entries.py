@@ -6,9 +6,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import chain
-from math import ceil
 from typing import Any
 
 import orjson
@@ -20,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from catalog import dialects, documents, tally
 from catalog.contents import Contents
 from catalog.facts import columns
-from catalog.models import items, rings, slacks
+from catalog.models import items, rings
 from catalog.questions import instant
 from catalog.rings import ring
 from catalog.tally import Tally
@@ -28,7 +26,6 @@ from kartotek import footprints
 from kartotek.errors import BadRequest
 from kartotek.storage import MARKER, PRODUCTS
 
-SECOND = timedelta(seconds=1)
 _OURS = (MARKER, PRODUCTS)
 ROUNDED = 1e-6
 """Degrees by which others round beyond the edge of the earth."""
@@ -109,30 +106,6 @@ def places(connection: Connection, written: Sequence[tuple[int, Entry]]) -> None
     cut = [{"item": pk, "ring": one.ring} for pk, one in written if one.ring is not None]
     if cut:
         connection.execute(insert(rings), cut)
-
-
-def slack(row: Mapping[str, Any]) -> int:
-    """The seconds by which `start` or `end` of an item's row is away from its `datetime`, at most."""
-    at, times = row["datetime"], (row["start"], row["end"])
-    seconds: list[int] = [ceil(abs(one - at) / SECOND) for one in times]
-    return max(seconds)
-
-
-def reach(connection: Connection, given: Iterable[Entry]) -> None:
-    """Note how far items' times reach from where they are sorted, where none of their collection reached so far.
-
-    Before the items are written, so that nobody locks another out.
-    """
-    most = defaultdict[str, int](int)
-    for one in given:
-        most[one.collection] = max(most[one.collection], slack(one.row))
-    for name, seconds in sorted((name, seconds) for name, seconds in most.items() if seconds):
-        known = connection.scalar(select(slacks.c.seconds).where(slacks.c.collection == name))
-        if seconds > (known or 0):
-            adding = dialects.of(connection).insert(slacks).values(collection=name, seconds=seconds)
-            wider = slacks.c.seconds < adding.excluded.seconds
-            changed = {"seconds": adding.excluded.seconds}
-            connection.execute(adding.on_conflict_do_update(index_elements=["collection"], set_=changed, where=wider))
 
 
 def adds(written: Iterable[tuple[Entry, bool]]) -> dict[str, Tally]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from catalog import dialects, documents, entries, summaries, tally
+from catalog import dialects, documents, entries, slack, summaries, tally
 from catalog.contents import Contents
 from catalog.entries import Entry
 from catalog.models import changes, collections, dictionaries, items, rings, slacks, squares
@@ -74,7 +74,7 @@ def load(connection: Connection, contents: Contents, given: Prepared, *, keep: b
     wanted = {key: one for key, one in unique.items() if key not in before or not (keep or before[key] == one.content)}
     if not wanted:
         return Loaded(unchanged=len(unique)), set()
-    entries.reach(connection, wanted.values())
+    slack.note(connection, [one.row for one in wanted.values()])
     rows = _rows(connection, contents, given, wanted)
     written = dialects.of(connection).write_items(connection, items, rows, new=not there)
     numbered = [(pk, new, one) for (pk, new), one in zip(written, wanted.values(), strict=True)]

@@ -13,7 +13,7 @@ import orjson
 import shapely
 from sqlalchemy import insert
 
-from catalog import dialects, entries, facts, naming, pages, tally
+from catalog import dialects, facts, naming, pages, slack, tally
 from catalog.access import OPERATOR, Reader
 from catalog.models import collections, items, metadata, slacks
 from catalog.pages import Page
@@ -39,8 +39,7 @@ class Shelf:
             database = dialects.of(connection)
             connection.execute(insert(collections), [{"id": _SHELF, "private": False, "content": b""}])
             if self._rows:
-                slack = max(map(entries.slack, self._rows))
-                connection.execute(insert(slacks), [{"collection": _SHELF, "seconds": slack}])
+                slack.note(connection, self._rows)
                 connection.execute(insert(items), self._rows)
                 places = [(row["pk"], row["footprint"], row["start"], row["end"]) for row in self._rows]
                 database.index_places(connection, places)

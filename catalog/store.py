@@ -23,6 +23,7 @@ from catalog import (
     pages,
     registering,
     revisions,
+    slack,
     summaries,
 )  # fmt: skip
 from catalog.access import Reader, visible
@@ -278,7 +279,7 @@ class Catalog:
                 lease, work = done
                 ledger.finish(connection, lease, collection=one.collection, item=one.row["id"], work=work)
             _enter(connection, kind, keep=["private"])
-            entries.reach(connection, [one])
+            slack.note(connection, [one.row])
             pk, before = entries.put(connection, self._contents, one)
             entries.place(connection, pk, one)
             connection.execute(delete(squares).where(squares.c.item == pk))
@@ -334,7 +335,7 @@ class Catalog:
             registering.enter(connection, [(given, one.collection, str(one.row["id"])) for given, one in found])
             for kind in sorted(kinds.values(), key=lambda kind: str(kind["id"])):
                 _enter(connection, kind, keep=["private"])
-            entries.reach(connection, (one for _, one in found))
+            slack.note(connection, [one.row for _, one in found])
             for given, one in sorted(found, key=lambda pair: (pair[1].collection, str(pair[1].row["id"]))):
                 pk, before = entries.put(connection, self._contents, one, keep=documents.CONVERTED)
                 visible[given.source.place] = before is None or documents.CONVERTED not in before
