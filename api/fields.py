@@ -19,13 +19,14 @@ _FORM = 'such as {"include": ["id", "properties.datetime"], "exclude": ["links"]
 
 
 class Paths:
-    """Members by their paths, such as `properties.eo:cloud_cover`; a member's own name may have dots in it too.
+    """Members by their paths, such as `properties.eo:cloud_cover`.
 
-    Of each member as far as documents have it: a path may have any number of parts.
+    A member's own name may have dots too: `x.y` is the member of that name, and what is called y in x. What is meant of
+    a member is looked at where a document has it: a path may have any number of parts.
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self.names = tuple(sorted(paths))
+        self.names = frozenset(paths)
 
     @cached_property
     def inner(self) -> Mapping[str, Paths]:
@@ -38,19 +39,18 @@ class Paths:
         return {head: Paths(rest) for head, rest in found.items()}
 
     def of(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """These members alone."""
-        found = {name: document[name] for name in self.names if name in document}
-        for name, paths in self.inner.items():
-            value = document.get(name)
-            if name not in found and isinstance(value, Mapping) and (some := paths.of(value)):
+        """These members alone, in their order."""
+        found = {}
+        for name, value in document.items():
+            if name in self.names:
+                found[name] = value
+            elif name in self.inner and isinstance(value, Mapping) and (some := self.inner[name].of(value)):
                 found[name] = some
         return found
 
     def out_of(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """All members but these."""
-        found = dict(document)
-        for name in self.names:
-            found.pop(name, None)
+        found = {name: value for name, value in document.items() if name not in self.names}
         for name, paths in self.inner.items():
             if isinstance(value := found.get(name), Mapping):
                 found[name] = paths.out_of(value)

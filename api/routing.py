@@ -1,5 +1,6 @@
 """Routes that read a request in their own way: what is asked most in one step, and what is stored strictly."""
 
+import codecs
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
@@ -59,7 +60,7 @@ class _Strict(Request):
     async def json(self) -> Any:
         """Integers of more than 64 bits as the nearest number. Raises HTTPException for what is no JSON."""
         try:
-            return orjson.loads(await self.body())
+            return orjson.loads((await self.body()).removeprefix(codecs.BOM_UTF8))
         except orjson.JSONDecodeError as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"body: no JSON: {error}") from error
 

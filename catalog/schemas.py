@@ -21,7 +21,7 @@ _KINDS = {"Feature": "item", "Collection": "collection", "Catalog": "catalog"}
 _OWN = "https://schemas.stacspec.org/v{version}/{kind}-spec/json-schema/{kind}.json"
 MOST = 5
 """Errors of one document that are told."""
-_ANY_BUT = re.compile(r'"\^\(\?!([a-z0-9_-]+:)\)"')
+_ANY_BUT = re.compile(rb'"\^\(\?!([a-z0-9_-]+:)\)"')
 """How extensions name all properties but their own: a look-ahead, for which the validator has a slow engine alone."""
 
 
@@ -81,9 +81,9 @@ def _told(error: Any) -> str:
     return f"{place}: {error.message[:200]}"
 
 
-def _schema(content: str) -> dict[str, Any]:
+def _schema(content: bytes) -> dict[str, Any]:
     """A schema as it is read, but that it names the properties which are not its own without look-ahead."""
-    return orjson.loads(_ANY_BUT.sub(lambda found: f'"{_any_but(found[1])}"', content))  # type: ignore[no-any-return]
+    return orjson.loads(_ANY_BUT.sub(lambda found: f'"{_any_but(found[1].decode())}"'.encode(), content))  # type: ignore[no-any-return]
 
 
 def _any_but(start: str) -> str:
@@ -103,14 +103,14 @@ def _of_pystac() -> dict[str, Any]:
     root = resources.files("pystac") / "validation" / "jsonschemas"
     found = {}
     for file in (root / "geojson").iterdir():
-        found[f"https://geojson.org/schema/{file.name}"] = _schema(file.read_text())
+        found[f"https://geojson.org/schema/{file.name}"] = _schema(file.read_bytes())
     for version in (root / "stac-spec").iterdir():
         for file in version.iterdir():
             # By their places, as they refer to each other: one of them names itself wrongly.
             name = file.name.removesuffix(".json")
             kind = name if name in _KINDS.values() else "item"
             address = f"https://schemas.stacspec.org/{version.name}/{kind}-spec/json-schema/{file.name}"
-            found[address] = _schema(file.read_text())
+            found[address] = _schema(file.read_bytes())
     return found
 
 
@@ -121,7 +121,7 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     found = {}
     for path in sorted(folder.rglob("*.json")):
         try:
-            found[f"https://{path.relative_to(folder).as_posix()}"] = _schema(path.read_text())
+            found[f"https://{path.relative_to(folder).as_posix()}"] = _schema(path.read_bytes())
         except orjson.JSONDecodeError as error:
             raise BadSettings(f"KARTOTEK_SCHEMAS: {path}: no JSON ({error})") from None
     return found

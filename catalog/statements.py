@@ -39,18 +39,17 @@ def page(database: Database, reader: Reader, search: Search) -> tuple[Select[Any
 
 def count(database: Database, reader: Reader, search: Search) -> Select[int]:
     """A query for the number of items that the reader may see and the search asks for, on all of its pages."""
-    search = replace(search, at=None).told()
-    *cheap, last = (visible(reader, items.c.collection), *conditions(database, search))
-    counted = database.count(last) if search.area is not None else select(func.count()).where(last)
-    return counted.select_from(items).where(*cheap)
+    told = _here(database, replace(search, at=None))
+    counted = select(func.count())
+    if "shape" in told.values:
+        counted = database.count("intersects", items.c.footprint, told.values)
+    return counted.select_from(items).where(visible(reader, items.c.collection), *told.cheap(), *told.of_place()[:-1])
 
 
 def conditions(database: Database, search: Search) -> Sequence[ColumnElement[bool]]:
     """What narrows the items to those that a search asks for, whoever asks; the exact test of a place comes last."""
-    search = search.told()
-    values = _values(database, search)
-    made = _Conditions(_form(database, search, values), values, HERE, search.names or TYPED)
-    return [*made.cheap(), *made.of_place()]
+    told = _here(database, search)
+    return [*told.cheap(), *told.of_place()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +84,12 @@ def _values(database: Database, search: Search) -> dict[str, Any]:
     if search.at is not None:
         found |= order.place_values(search.at)
     return found
+
+
+def _here(database: Database, search: Search) -> _Conditions:
+    search = search.told()
+    values = _values(database, search)
+    return _Conditions(_form(database, search, values), values, HERE, search.names or TYPED)
 
 
 @lru_cache(maxsize=1_000)
@@ -146,7 +151,8 @@ class _Conditions:
         return found
 
     def of_place(self) -> Sequence[ColumnElement[bool]]:
-        """That items touch a shape. To be said last: SQLite looks at conditions in turn, and this takes longest."""
+        """That items touch a shape, the exact test last, and all of it after what is cheap: SQLite takes conditions in
+        turn."""
         if "shape" not in self.values:
             return ()
         return self.form.database.relates("intersects", items.c.pk, items.c.footprint, self.values, self.binding)

@@ -113,8 +113,11 @@ class Database(Protocol):
         """
         ...
 
-    def count(self, exact: ColumnElement[bool]) -> Select[int]:
-        """A query for the number of items for which an exact test of `relates` is true."""
+    def count(
+        self, relation: str, footprint: ColumnElement[Any], values: Mapping[str, Any], binding: Binding = HERE
+    ) -> Select[int]:
+        """A query for how many footprints are so to a shape, of those that the conditions of `relates` before its last
+        leave over."""
         ...
 
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:

@@ -182,15 +182,13 @@ class PostGIS:
         binding: Binding = HERE,
     ) -> Sequence[ColumnElement[bool]]:
         """By the gist index, then exactly; the times use it too."""
-        from geoalchemy2 import functions  # slow to load, and of no use to SQLite
+        return [_exact(relation, footprint, values, binding)]
 
-        test: Callable[..., ColumnElement[bool]] = getattr(functions, f"ST_{relation.capitalize()}")
-        shape = functions.ST_GeomFromEWKB(binding.one("shape", values["shape"], LargeBinary))
-        return [test(footprint, shape, type_=Boolean)]
-
-    def count(self, exact: ColumnElement[bool]) -> Select[int]:
+    def count(
+        self, relation: str, footprint: ColumnElement[Any], values: Mapping[str, Any], binding: Binding = HERE
+    ) -> Select[int]:
         """By count(*)."""
-        return select(func.count()).where(exact)
+        return select(func.count()).where(_exact(relation, footprint, values, binding))
 
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By ST_Extent, which is exact."""
@@ -323,6 +321,16 @@ def _member(facts: ColumnElement[Any], name: str, kind: str) -> ColumnElement[st
 def _array(facts: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     found = func.jsonb_extract_path(facts, name, type_=JSONB)
     return case((func.jsonb_typeof(found) == "array", found))
+
+
+def _exact(
+    relation: str, footprint: ColumnElement[Any], values: Mapping[str, Any], binding: Binding
+) -> ColumnElement[bool]:
+    from geoalchemy2 import functions  # slow to load, and of no use to SQLite
+
+    test: Callable[..., ColumnElement[bool]] = getattr(functions, f"ST_{relation.capitalize()}")
+    shape = functions.ST_GeomFromEWKB(binding.one("shape", values["shape"], LargeBinary))
+    return test(footprint, shape, type_=Boolean)
 
 
 def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -69,6 +69,9 @@ _COORDINATES = 17
 _LEAST = _COORDINATES + 4 * 16
 """Bytes of one that is not empty."""
 _CORNERS = struct.Struct("<6d").unpack_from
+_SMALL = 400
+"""Bytes of a footprint that is counted together with others: a ring of 20 positions."""
+_AT_ONCE = 500
 _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
 
@@ -212,18 +215,20 @@ class SQLite:
             candidates.append(near)
         # Candidates come by `pk IN (...)`, which is what SQLite uses the R*Tree for: it calls the function for those
         # alone.
-        given = binding.one("shape", values["shape"], LargeBinary)
-        exact = func.kartotek_relates(relation, footprint, given, type_=Boolean)
-        return [pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0]), exact]
+        of_them = pk.in_(union(*candidates) if len(candidates) > 1 else candidates[0])
+        return [of_them, _exact(relation, footprint, values, binding)]
 
-    def count(self, exact: ColumnElement[bool]) -> Select[int]:
-        """By a function that tests all footprints together, which is a tenth of the work.
+    def count(
+        self, relation: str, footprint: ColumnElement[Any], values: Mapping[str, Any], binding: Binding = HERE
+    ) -> Select[int]:
+        """By a function that tests footprints together, which is a tenth of the work; large ones one by one.
 
         They come to it as one text: each call of Python waits for its turn among threads.
         """
-        made: Any = exact  # a function of three, as `relates` has it
-        relation, footprint, given = made.clauses
-        return select(func.kartotek_number(relation, func.group_concat(func.hex(footprint)), given, type_=Integer))
+        given, is_small = binding.one("shape", values["shape"], LargeBinary), func.length(footprint) <= _SMALL
+        together = func.group_concat(case((is_small, func.hex(footprint))))
+        alone = case((is_small, 0), else_=_exact(relation, footprint, values, binding))
+        return select(func.kartotek_number(relation, together, given) + func.total(alone, type_=Integer))
 
     def bounds(self, connection: Connection, footprints: Select[Any]) -> tuple[float, float, float, float] | None:
         """By Shapely: the R*Tree's are rounded outwards."""
@@ -336,14 +341,14 @@ class SQLite:
         return text.bool_op("GLOB")("".join(str(signs.get(part, part)) for part in pattern))
 
     @staticmethod
-    def _set_up(connection: Any, _record: object) -> None:
+    def _set_up(connection: Any, record: Any) -> None:
         """Set up a new connection."""
         if not isinstance(connection, sqlite3.Connection):
             return
         connection.isolation_level = None  # transactions are begun by `_begin`
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
-        relates, number = _relations()
+        relates, number = _relations(connection, record.info)
         functions: Mapping[str, tuple[int, Callable[..., Any]]] = {
             "relates": (3, relates),
             "number": (3, number),
@@ -359,6 +364,13 @@ class SQLite:
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("writing"):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _exact(
+    relation: str, footprint: ColumnElement[Any], values: Mapping[str, Any], binding: Binding
+) -> ColumnElement[bool]:
+    given = binding.one("shape", values["shape"], LargeBinary)
+    return func.kartotek_relates(relation, footprint, given, type_=Boolean)
 
 
 def _insert(
@@ -404,9 +416,13 @@ def _member(facts: ColumnElement[Any], name: str, *types: str) -> ColumnElement[
     return case((func.json_type(facts, _path(name)).in_(types), func.json_extract(facts, _path(name))))
 
 
-def _relations() -> tuple[Callable[[str, bytes, bytes], bool], Callable[[str, str | None, bytes], int]]:
-    """The exact test of one SQLite connection: whether a footprint is so to the shape that is asked for, and of how
-    many footprints this is true."""
+def _relations(
+    connection: sqlite3.Connection, info: Mapping[str, Any]
+) -> tuple[Callable[[str, bytes, bytes], bool | None], Callable[[str, str | None, bytes], int | None]]:
+    """The exact test of a connection: whether a footprint is so to the shape that is asked for, and how many are.
+
+    `info` holds until when statements may go on. SQLite asks every so many of its own steps, not after each of ours.
+    """
 
     # Each connection has shapes of its own, since one thread at a time has it: GEOS completes a prepared shape at its
     # first comparisons, while Shapely has let go of Python's lock, and two threads at that kill the process.
@@ -426,7 +442,14 @@ def _relations() -> tuple[Callable[[str, bytes, bytes], bool], Callable[[str, st
     def test(relation: str) -> Callable[..., Any]:
         return turned.get(relation) or getattr(shapely, relation)  # type: ignore[no-any-return]
 
-    def relates(relation: str, footprint: bytes, shape: bytes) -> bool:
+    def too_late() -> bool:
+        until = info.get("until")
+        late = until is not None and time.monotonic() > until
+        if late:
+            connection.interrupt()
+        return late
+
+    def relates(relation: str, footprint: bytes, shape: bytes) -> bool | None:
         given, box = prepared(shape)
         # Most that are asked about have a corner in there, which takes a tenth of the time to see.
         if relation == "intersects" and len(footprint) >= _LEAST and footprint.startswith(_POLYGON):
@@ -438,13 +461,17 @@ def _relations() -> tuple[Callable[[str, bytes, bytes], bool], Callable[[str, st
                 box[0] <= other_x <= box[2] and box[1] <= other_y <= box[3]
             ):
                 return True
-        return bool(test(relation)(given, shapely.from_wkb(footprint)))
+        return None if too_late() else bool(test(relation)(given, shapely.from_wkb(footprint)))
 
-    def number(relation: str, footprints: str | None, shape: bytes) -> int:
-        if footprints is None:
-            return 0
+    def number(relation: str, footprints: str | None, shape: bytes) -> int | None:
         given, _ = prepared(shape)
-        return int(test(relation)(given, shapely.from_wkb(list(map(bytes.fromhex, footprints.split(","))))).sum())
+        texts, found = footprints.split(",") if footprints else [], 0
+        for start in range(0, len(texts), _AT_ONCE):
+            if too_late():
+                return None
+            some = shapely.from_wkb(list(map(bytes.fromhex, texts[start : start + _AT_ONCE])))
+            found += int(test(relation)(given, some).sum())
+        return found
 
     return relates, number
 

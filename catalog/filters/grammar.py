@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ def json(given: Mapping[str, Any] | bool) -> Tree:
 
 
 def check(tree: Tree) -> Tree:
-    """The tree, unless it is deeper or larger than is accepted."""
+    """The tree, unless it is deeper or larger than is accepted, or holds what can't be compared."""
     nodes = 0
 
     def descend(node: Any, depth: int) -> None:
@@ -66,6 +67,12 @@ def check(tree: Tree) -> Tree:
                 raise BadRequest(f"filter: a list of {len(node)} values; at most {MAX_VALUES} are accepted")
             for value in node:
                 descend(value, depth)
+        elif isinstance(node, str):
+            _check_letters(node)
+        elif (isinstance(node, int) and not -(2**63) <= node < 2**64) or (
+            isinstance(node, float) and not math.isfinite(node)
+        ):
+            raise BadRequest("filter: a number too large")
 
     descend(tree, 0)
     return tree
@@ -75,6 +82,10 @@ def _check_length(given: str) -> None:
     size = len(given.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise BadRequest(f"filter: {size} bytes; at most {MAX_BYTES} are accepted")
+    _check_letters(given)
+
+
+def _check_letters(given: str) -> None:
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in given):
         raise BadRequest("filter: a zero or half of a surrogate pair in it, which is no character")
 

@@ -8,6 +8,8 @@ import jsonschema
 import orjson
 import pytest
 
+from api.fields import Fields
+
 ROOT = "http://catalog.test"
 
 
@@ -136,6 +138,15 @@ def follow(client, page, rel):
 ALWAYS = {"type", "stac_version", "id", "collection"}
 
 
+def test_members_come_in_the_order_that_they_have_and_names_may_have_dots():
+    item = {"z": 1, "id": "x", "properties": {"b": 1, "x.y": 2, "x": {"y": 3, "z": 4}, "a": 5}, "assets": {}}
+    some = Fields(frozenset({"properties.a", "properties.b", "properties.x.y", "z", "no.such"}), frozenset()).of(item)
+    assert orjson.dumps(some) == b'{"z":1,"properties":{"b":1,"x.y":2,"x":{"y":3},"a":5}}'
+    others = Fields(frozenset(), frozenset({"properties.x.y", "assets", "z.a"})).of(item)
+    assert orjson.dumps(others) == b'{"z":1,"id":"x","properties":{"b":1,"x":{"z":4},"a":5}}'
+    assert len(item) == 4 and item["properties"]["x"] == {"y": 3, "z": 4}
+
+
 def test_only_the_members_that_are_asked_for_come(client):
     include = ["id", "geometry", "properties.eo:cloud_cover", "properties.datetime", "no.such"]
     for found in (get(client, fields=",".join(include))[1], post(client, fields={"include": include})[1]):
@@ -218,6 +229,7 @@ def test_what_can_be_asked_for_is_told_with_types_and_values(client):
         ({"filter": " AND ".join(["id='a'"] * 300)}, "operations"),
         ({"filter": "id = '" + "a" * 20_000 + "'"}, "at most 16384"),
         ({"filter": "1e308 * 10 > 1"}, "too large"),
+        ({"filter": '"eo:cloud_cover" > 1e400'}, "too large"),
         ({"filter": "id='a'", "filter-lang": "cql"}, "filter-lang"),
         ({"filter": "id='a'", "filter-crs": "EPSG:3006"}, "filter-crs"),
         ({"filter": "{", "filter-lang": "cql2-json"}, "not JSON"),
@@ -252,6 +264,18 @@ def test_a_wrong_question_is_a_bad_request_that_says_why(client, asked, reason):
 )  # fmt: skip
 def test_a_body_of_another_form_is_a_bad_request(client, body):
     assert refused(client.post("/search", json=body))
+
+
+@pytest.mark.parametrize("value", [b"1" + b"0" * 30, b"-1" + b"0" * 30, b"NaN", b'"\\ud800"', b'"\\u0000"'])
+@pytest.mark.parametrize("path", ["/search", "/aggregate"])
+def test_a_value_that_nothing_can_be_compared_with_is_a_bad_request(client, path, value):
+    name = b"title" if value.startswith(b'"') else b"eo:cloud_cover"
+    for body in (
+        b'{"query":{"%s":{"eq":%s}}}' % (name, value),
+        b'{"query":{"%s":{"in":[%s]}}}' % (name, value),
+        b'{"filter":{"op":"=","args":[{"property":"%s"},%s]}}' % (name, value),
+    ):
+        assert refused(client.post(path, content=body, headers={"Content-Type": "application/json"}))
 
 
 def test_the_number_of_items_is_told_where_it_is_known_or_asked_for(client):

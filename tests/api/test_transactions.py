@@ -1,5 +1,7 @@
 """Items and collections changed over HTTP."""
 
+import codecs
+
 import orjson
 import pytest
 
@@ -168,9 +170,15 @@ def test_an_integer_of_any_length_is_a_number(client, document, number):
     assert len(client.get("/search", params=asked).json()["features"]) == 1
 
 
-@pytest.mark.parametrize(
-    "value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400, '"\\ud800"', '"', "{"], ids=lambda text: text[:10]
-)
+def test_a_mark_of_byte_order_is_no_part_of_what_is_written(client, document):
+    sent = {"content": codecs.BOM_UTF8 + orjson.dumps(document("new")), "headers": {"Content-Type": "application/json"}}
+    assert client.post("/collections/generated/items", **sent).status_code == 201
+
+
+NO_JSON = ["NaN", "-Infinity", "1e400", "1" + "0" * 400, '"\\ud800"', '"', "{"]
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=lambda text: text[:10])
 def test_what_is_no_json_is_refused_with_the_reason(client, document, value):
     written = orjson.dumps(document("new", given=0)).decode().replace('"given":0', f'"given":{value}')
     sent = {"content": written, "headers": {"Content-Type": "application/json"}}

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from catalog.schemas import Schemas
+from kartotek.errors import BadSettings
 
 ADDRESS = "https://example.com/eo/v9/schema.json"
 
@@ -29,6 +30,12 @@ def schemas(tmp_path):
 def test_what_does_not_begin_as_an_extension_is_anybodys(schemas, make_item, name):
     document = orjson.loads(make_item("one", **{name: 1})) | {"stac_extensions": [ADDRESS]}
     assert schemas.errors(document) == []
+
+
+def test_a_schema_that_is_no_json_is_told_by_its_file(tmp_path):
+    (tmp_path / "schema.json").write_bytes('{"title": "ö"}'.encode("latin-1"))
+    with pytest.raises(BadSettings, match=r"schema\.json"):
+        Schemas(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["eo:", "eo:cover", "eo:snow:", "eo:\n"])

@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from catalog import entries
 from catalog.access import OPERATOR, PUBLIC
+from catalog.matched import Matched
 from catalog.models import items
 from catalog.order import NEWEST, Place, Sort, place_of
 from catalog.queryables import TYPED, Kind, Queryable
@@ -231,6 +232,7 @@ def test_generated_searches_find_what_brute_force_finds_in_the_same_order(catalo
         asked = question(chance, known)
         wanted = expected(known, asked)
         assert names(catalog.search(PUBLIC, as_search(asked, limit=10_000))) == wanted, (number, asked)
+        assert catalog.matched(PUBLIC, as_search(asked), milliseconds=60_000) == Matched(len(wanted), exact=True)
         sizes.append(len(wanted))
         axes += {"platform", "collections", "area", "band"} <= set(asked) and bool({"start", "end"} & set(asked))
     # The searches are worth something: they find none, few and many.

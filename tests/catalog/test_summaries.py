@@ -7,11 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import shapely
+import shapely.affinity
+from sqlalchemy.dialects import sqlite
 
-from catalog import summaries
+from catalog import dialects, statements, summaries
 from catalog.access import OPERATOR, PUBLIC
+from catalog.matched import Matched
 from catalog.queryables import Kind
 from catalog.search import Search
+from catalog.store import Catalog
 from catalog.tally import EMPTY
 
 
@@ -101,6 +105,43 @@ def test_a_search_is_counted_or_told_about(catalog, make_item, make_collection, 
     monkeypatch.setattr(type(_database(catalog)), "within", lambda *_: None)
     found = catalog.matched(PUBLIC, Search(filter=low), milliseconds=milliseconds)
     assert not found.exact and abs(found.number - exactly) < 20
+
+
+def test_footprints_of_any_size_are_counted(catalog, make_item, make_collection):
+    chance = random.Random(4)
+    for number in range(60):
+        at = shapely.Point(chance.uniform(10, 20), chance.uniform(55, 65))
+        sides = (1, 8, 64)[number % 3]  # of the last one's bytes there are 4 000
+        shapes = [at.buffer(chance.random(), quad_segs=sides) for _ in range(1 + number % 2)]
+        place = shapely.union_all([shapes[0], *(shapely.affinity.translate(one, 3) for one in shapes[1:])])
+        catalog.publish(make_item(f"item-{number}", footprint=place), collection=make_collection())
+    for area in (shapely.box(12, 57, 16, 61), shapely.Point(15, 60).buffer(2), shapely.Point(-100, 0)):
+        found = catalog.matched(PUBLIC, Search(area=area), milliseconds=60_000)
+        assert found.exact and found.number == len(catalog.search(PUBLIC, Search(area=area, limit=100)).items)
+
+
+@pytest.mark.parametrize("sides", [1, 64])
+def test_an_exact_test_that_is_slow_is_given_up_in_time(tmp_path, make_item, make_collection, sides):
+    """SQLite's own look at the clock comes after so many steps of its own, of which a thousand tests are few."""
+    catalog = Catalog(f"sqlite:///{tmp_path / 'kartotek.db'}")
+    catalog.migrate()
+    for number in range(3):
+        place = shapely.Point(15, 60).buffer(1, quad_segs=sides)
+        catalog.publish(make_item(f"item-{number}", footprint=place), collection=make_collection())
+    area = shapely.Point(15, 60).buffer(0.5)
+    assert catalog.matched(PUBLIC, Search(area=area), milliseconds=1_000) == Matched(3, exact=True)
+    assert not catalog.matched(PUBLIC, Search(area=area), milliseconds=0).exact
+    assert len(catalog.search(PUBLIC, Search(area=area)).items) == 3
+    catalog.close()
+
+
+def test_what_may_not_be_seen_is_left_out_before_anything_is_asked_of_it():
+    """Else private items would take the time that others' are counted in (S9)."""
+    casei = {"op": "=", "args": [{"op": "casei", "args": [{"property": "platform"}]}, "s"]}
+    for more in ({}, {"area": shapely.box(0, 0, 1, 1)}):
+        counted = statements.count(dialects.DATABASES["sqlite"], PUBLIC, Search(filter=casei, **more))
+        written = str(counted.compile(dialect=sqlite.dialect()))
+        assert 0 < written.index("private") < written.index("casei")
 
 
 def _database(catalog):
