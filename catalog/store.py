@@ -108,6 +108,9 @@ class Catalog:
             current = FILLED_AFTER
         if upwards and current == FILLED_AFTER:
             filling.fill(self._connections, self._contents)
+        if not upwards and current and current > FILLED_AFTER and (revision == "base" or revision < FILLED_AFTER):
+            # Indexes go first, by themselves: their locks would keep readers away as long as items are unpacked.
+            self._change(FILLED_AFTER)
         self._change(revision)
 
     def _change(self, revision: str, *, upwards: bool = False) -> None:
