@@ -99,18 +99,15 @@ class Catalog:
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to a revision of `migrations`, the newest unless one is named."""
-        current = self._current()
-        # What fills a column of many rows takes its time, and must not keep readers from the table meanwhile.
-        upwards = revision != "base" and (current is None or revision == "head" or revision > current)
-        # Of an empty database there is nothing to fill.
-        if upwards and current and current < FILLED_AFTER and (revision == "head" or revision > FILLED_AFTER):
-            self._change(FILLED_AFTER, upwards=True)
+        current, goal = self._current(), {"base": "", "head": revisions.newest()}.get(revision, revision)
+        upwards = current is None or goal > current
+        # A stop where columns are there and their indexes are not: to fill columns, or to unpack items on the way down,
+        # takes its time, and locks must not keep readers from the table meanwhile. An empty one has nothing to fill.
+        if current is not None and min(current, goal) < FILLED_AFTER < max(current, goal):
+            self._change(FILLED_AFTER, upwards=upwards)
             current = FILLED_AFTER
         if upwards and current == FILLED_AFTER:
             filling.fill(self._connections, self._contents)
-        if not upwards and current and current > FILLED_AFTER and (revision == "base" or revision < FILLED_AFTER):
-            # Indexes go first, by themselves: their locks would keep readers away as long as items are unpacked.
-            self._change(FILLED_AFTER)
         self._change(revision)
 
     def _change(self, revision: str, *, upwards: bool = False) -> None:
