@@ -61,36 +61,29 @@ class Paths:
 class Fields:
     """Members by their paths, such as `properties.eo:cloud_cover`; all are in the answer where none is included."""
 
-    include: frozenset[str]
-    exclude: frozenset[str]
+    include: Paths
+    exclude: Paths
 
     @cached_property
     def links(self) -> bool:
         """Whether links are in the answer."""
-        wanted = not self.include or any(path.partition(".")[0] == "links" for path in self.include)
-        return wanted and "links" not in self.exclude
+        include = self.include.names
+        wanted = not include or any(path.partition(".")[0] == "links" for path in include)
+        return wanted and "links" not in self.exclude.names
 
     @property
     def of_heads(self) -> bool:
         """Whether all that is asked for stands before an item's assets."""
-        return bool(self.include) and {path.partition(".")[0] for path in self.include} <= _HEADS
+        include = self.include.names
+        return bool(include) and {path.partition(".")[0] for path in include} <= _HEADS
 
     def of(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """The members of an item that are asked for.
 
-        >>> Fields(frozenset({"properties.gsd", "id"}), frozenset()).of({"id": "x", "properties": {"gsd": 10, "a": 1}})
+        >>> Fields(Paths(["properties.gsd", "id"]), Paths([])).of({"id": "x", "properties": {"gsd": 10, "a": 1}})
         {'id': 'x', 'properties': {'gsd': 10}}
         """
-        found = self._included.of(item) if self.include else item
-        return self._excluded.out_of(found) if self.exclude else dict(found)
-
-    @cached_property
-    def _included(self) -> Paths:
-        return Paths(self.include)
-
-    @cached_property
-    def _excluded(self) -> Paths:
-        return Paths(self.exclude)
+        return self.exclude.out_of(self.include.of(item) if self.include.names else item)
 
 
 def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
@@ -111,9 +104,9 @@ def asked(given: str | Mapping[str, Any] | None) -> Fields | None:
     if len(include) + len(exclude) > MAX_FIELDS:
         raise BadRequest(f"fields: {len(include) + len(exclude)} given; at most {MAX_FIELDS} are accepted")
     if not include and not only_excluded:
-        return Fields(frozenset(_DEFAULT), frozenset(exclude))
+        return Fields(Paths(_DEFAULT), Paths(exclude))
     kept = {path for path in exclude if not any(f"{one}.".startswith(f"{path}.") for one in include)}
-    return Fields(_ALWAYS | set(include) if include else frozenset(), frozenset(kept))
+    return Fields(Paths(_ALWAYS | set(include) if include else ()), Paths(kept))
 
 
 def _names(given: Any) -> list[str]:
