@@ -42,10 +42,11 @@ def test_number_place_time_and_values_follow_what_is_written_and_removed(catalog
     assert (found.count, found.bounds, found.start) == (0, None, None)
 
 
-def test_many_writers_at_once_count_every_item_once(catalog, make_item, make_collection):
+@pytest.mark.parametrize("count", [80, pytest.param(150, marks=pytest.mark.full)])
+def test_many_writers_at_once_count_every_item_once(catalog, make_item, make_collection, count):
     """Each item is written by two, some are replaced, and some go; whoever folds does so in between."""
     kind = make_collection()
-    names = [f"item-{number:03}" for number in range(80)]
+    names = [f"item-{number:03}" for number in range(count)]
 
     def write(seed):
         chance = random.Random(seed)
@@ -59,7 +60,7 @@ def test_many_writers_at_once_count_every_item_once(catalog, make_item, make_col
         catalog.delete_item("generated", name)
     found = catalog.summaries(OPERATOR)["generated"]
     items = catalog.search(OPERATOR, Search(limit=1_000)).items
-    assert found.count == len(items) == catalog.counts(OPERATOR)["generated"] == 60
+    assert found.count == len(items) == catalog.counts(OPERATOR)["generated"] == count - 20
     folded = catalog.summaries(OPERATOR)
     summaries.fold(catalog._connections, ["generated"])
     assert catalog.summaries(OPERATOR) == {"generated": folded["generated"]} or folded["generated"].removed
@@ -145,8 +146,6 @@ def test_what_may_not_be_seen_is_left_out_before_anything_is_asked_of_it():
 
 
 def _database(catalog):
-    from catalog import dialects
-
     return dialects.DATABASES[catalog._connections.engine.dialect.name]
 
 
