@@ -9,14 +9,13 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, case, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, select
 
-from catalog import dialects
+from catalog import dialects, statements
 from catalog.access import Reader, visible
 from catalog.dialects import Database
 from catalog.models import items
 from catalog.search import Search
-from catalog.statements import conditions
 from kartotek.errors import BadRequest
 
 Interval = Literal["day", "month", "year"]
@@ -83,17 +82,22 @@ def aggregates(
     if unknown := [name for name in names if name not in KINDS]:
         raise BadRequest(f"aggregations: {unknown[0][:80]!r} is not known; there are {', '.join(KINDS)}")
     database = dialects.of(connection)
-    wanted = (visible(reader, items.c.collection), *conditions(database, search))
-    return [_aggregate(connection, database, name, wanted, interval) for name in dict.fromkeys(names)]
+    wanted = (visible(reader, items.c.collection), *statements.conditions(database, search))
+    number = statements.count(database, reader, search)
+    return [_aggregate(connection, database, name, wanted, number, interval) for name in dict.fromkeys(names)]
 
 
 def _aggregate(
-    connection: Connection, database: Database, name: str, wanted: Sequence[ColumnElement[bool]], interval: Interval
+    connection: Connection,
+    database: Database,
+    name: str,
+    wanted: Sequence[ColumnElement[bool]],
+    number: Select[int],
+    interval: Interval,
 ) -> Aggregate:
     match name:
         case "total_count":
-            number = connection.scalar(select(func.count()).select_from(items).where(*wanted))
-            return Aggregate(name, "integer", value=number or 0)
+            return Aggregate(name, "integer", value=int(connection.scalar(number) or 0))
         case "datetime_min" | "datetime_max":
             ends = func.min(items.c.datetime) if name.endswith("min") else func.max(items.c.datetime)
             return Aggregate(name, "datetime", value=connection.scalar(select(ends).where(*wanted)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
@@ -28,16 +28,16 @@ class Matched:
 
 def matched(connections: Connections, reader: Reader, search: Search, *, milliseconds: int) -> Matched:
     """The items of all pages of a search; counted in so much time, or else told by a sample of all items."""
-    whole = replace(search, at=None)
-    if _is_of_collections(whole):
+    if _is_of_collections(search):
         with connections.reading() as connection:
-            return Matched(sum(one.count for one in summaries.of(connection, reader, whole.collections).values()), True)
+            found = summaries.of(connection, reader, search.collections)
+            return Matched(sum(one.count for one in found.values()), True)
     with connections.reading() as connection:
         database = dialects.of(connection)
-        counted = database.within(connection, count(database, reader, whole), milliseconds)
+        counted = database.within(connection, count(database, reader, search), milliseconds)
         if counted is not None:
             return Matched(int(counted), True)
-        return Matched(_sampled(connection, reader, whole), False)
+        return Matched(_sampled(connection, reader, search), False)
 
 
 def _is_of_collections(search: Search) -> bool:

@@ -72,6 +72,7 @@ _CORNERS = struct.Struct("<6d").unpack_from
 _SMALL = 400
 """Bytes of a footprint that is counted together with others: a ring of 20 positions."""
 _AT_ONCE = 500
+"""Footprints that are tested between two looks at the clock."""
 _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
 
