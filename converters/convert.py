@@ -21,7 +21,7 @@ from converters.selection import Selection
 from kartotek import footprints, grids, squares
 from kartotek.errors import BrokenProduct, OutsideGrid, UnsupportedProduct
 from kartotek.grids import Grid
-from kartotek.indices import INDICES
+from kartotek.indices import COUNTED
 from kartotek.nodata import present
 from kartotek.product import CollectionType, Kind, Layer, Product, usual_render
 from kartotek.stopwatch import Stopwatch
@@ -176,7 +176,7 @@ class _Work:
         kind = product.collection
         shown = usual_render(kind.renders)
         self.render = None if shown is None else kind.renders[shown]
-        wanted = {name for index in INDICES.values() for name in (index.first, index.second)}
+        wanted = {name for index in COUNTED.values() for name in (index.first, index.second)}
         self.counted = {
             layer.name for layer in kind.layers if layer.bands and layer.bands[0].common_name in wanted
             and layer.kind is Kind.MEASUREMENT
@@ -235,7 +235,7 @@ class _Work:
         counted = self._count()
         if counted:
             path = self.folder / "squares.parquet"
-            table = squares.to_table(counted, item=product.id, indices=list(INDICES.values()))
+            table = squares.to_table(counted, item=product.id, indices=list(COUNTED.values()))
             pyarrow.parquet.write_table(table, path, compression="zstd")
             others["squares"] = items.beside("squares", path)
         order = {layer.name: number for number, layer in enumerate(product.collection.layers)}
@@ -289,7 +289,7 @@ class _Work:
                 mask=arrays.get(mask) if mask else None,
                 clear=clear,
                 bands=bands,
-                indices=list(INDICES.values()),
+                indices=list(COUNTED.values()),
             )
         )
 

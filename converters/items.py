@@ -18,7 +18,7 @@ from converters.profiles import Profile
 from kartotek import footprints, grids, nodata, squares
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
-from kartotek.indices import INDICES
+from kartotek.indices import COUNTED
 from kartotek.product import PRODUCT, CollectionType, Kind, Layer, LayerType, Product
 from kartotek.storage import MEDIA_TYPES
 
@@ -215,7 +215,7 @@ BESIDE: Mapping[str, tuple[str, dict[str, object]]] = {
             "title": "Counts per 5 km index square",
             "roles": ["metadata"],
             "kartotek:recipe": squares.RECIPE,
-            "kartotek:indices": {name: index.formula for name, index in INDICES.items()},
+            "kartotek:indices": {name: index.formula for name, index in COUNTED.items()},
         },
     ),
     PRODUCT: (".zip", {"title": "The product as the agency delivered it", "roles": ["archive"]}),

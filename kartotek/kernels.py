@@ -232,7 +232,7 @@ def _of_two(kind: Any) -> Any:
 def spreads(  # type: ignore[no-untyped-def]
     first, nothing, scale, offset, second, nothing_too, scale_too, offset_too, across, seen, low, high, bins, width
 ):
-    """`Index.compute` of two bands as `squares.Physical.plain` gives them, and `squares._sums` of that."""
+    """`Difference.compute` of two bands as `squares.Physical.plain` gives them, and `squares._sums` of that."""
     values = np.empty(first.shape)
     counts, histograms = np.zeros(width, np.int64), np.zeros((width, bins), np.int64)
     means, squared = np.zeros(width), np.zeros(width)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kartotek import fast
 from kartotek.grids import Grid
-from kartotek.indices import Index
+from kartotek.indices import Difference
 from kartotek.nodata import held, present
 
 SIZE = 5_000
@@ -86,7 +86,7 @@ def count(
     mask: NDArray[Any] | None,
     clear: Sequence[int],
     bands: Mapping[str, Physical],
-    indices: Sequence[Index],
+    indices: Sequence[Difference],
 ) -> Iterator[Square]:
     """The squares in which the scene has valid pixels, from north to south and west to east.
 
@@ -130,7 +130,7 @@ def _row(
     mask: NDArray[Any] | None,
     clear: Sequence[int],
     bands: Mapping[str, Physical],
-    indices: Sequence[Index],
+    indices: Sequence[Difference],
 ) -> Iterator[Square]:
     """The squares of one row of squares."""
     column = np.broadcast_to(across, valid.shape)
@@ -157,7 +157,7 @@ def _row(
 
 
 def _spreads(
-    index: Index,
+    index: Difference,
     bands: Mapping[str, Physical],
     rows: slice,
     across: NDArray[np.int64],
@@ -182,7 +182,7 @@ def _spreads(
 
 
 def _sums(
-    index: Index, values: NDArray[np.float64], column: NDArray[np.int64], seen: NDArray[np.bool_], width: int
+    index: Difference, values: NDArray[np.float64], column: NDArray[np.int64], seen: NDArray[np.bool_], width: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Of each square: how many values there are, their mean, the sum of their squared distances from it, how many in
     each bin."""
@@ -196,7 +196,7 @@ def _sums(
     return counts, means, squared, np.bincount(places * BINS + bins, minlength=width * BINS).reshape(width, BINS)
 
 
-def to_table(squares: Sequence[Square], *, item: str, indices: Sequence[Index]) -> pa.Table:
+def to_table(squares: Sequence[Square], *, item: str, indices: Sequence[Difference]) -> pa.Table:
     """The squares as an Arrow table, one row each; its metadata names the item and the recipe."""
     spread = pa.struct(
         [

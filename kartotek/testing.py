@@ -41,7 +41,7 @@ from jobs.worker import Limits
 from kartotek import footprints, grids
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
-from kartotek.indices import INDICES
+from kartotek.indices import COUNTED
 from kartotek.product import ID, Kind, Product, Sensor
 from kartotek.storage import FolderStorage
 from pixels import render
@@ -284,7 +284,7 @@ class SensorContract:
         """Where there is a mask, its classes and clear pixels; each index whose two bands there are."""
         kind = product.collection
         names = {band.common_name for layer in product.layers for band in layer.type.bands}
-        computed = {index.name for index in INDICES.values() if {index.first, index.second} <= names}
+        computed = {index.name for index in COUNTED.values() if {index.first, index.second} <= names}
         if kind.mask is None and not computed:
             return
         assert converted.squares

@@ -172,7 +172,7 @@ def test_the_squares_are_what_the_published_files_give(conversion, name):
         if level:
             codes = np.bincount(values["SCL"][here][valid[here]], minlength=12)
             assert dict(row["classes"]) == {code: count for code, count in enumerate(codes) if count}
-        for index in indices.INDICES.values():
+        for index in indices.COUNTED.values():
             first, second = (values[common[band]][here][(valid & clear)[here]] for band in (index.first, index.second))
             both = (first > 0) & (second > 0)
             first, second = first[both] * scale + offset, second[both] * scale + offset

@@ -18,7 +18,7 @@ from converters.sensors import read
 from converters.warp import Placing
 from kartotek import fast, squares
 from kartotek.grids import NATIONAL, Grid
-from kartotek.indices import INDICES
+from kartotek.indices import COUNTED
 from kartotek.product import ClassValue, Kind, LayerType
 
 if importlib.util.find_spec("numba") is None:
@@ -114,7 +114,7 @@ def test_squares_are_equal(seed, dtype, share):
     mask = chosen.integers(0, 4, grid.shape, np.uint8)
     plain, compiled = both(
         lambda: [
-            *squares.count(grid, valid=mask > 0, mask=mask, clear=[1, 2], bands=bands, indices=[*INDICES.values()])
+            *squares.count(grid, valid=mask > 0, mask=mask, clear=[1, 2], bands=bands, indices=[*COUNTED.values()])
         ]
     )
     assert plain == compiled and (plain or not (mask > 0).any())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kartotek import squares
 from kartotek.grids import NATIONAL, Bounds, Grid, snapped
-from kartotek.indices import INDICES
+from kartotek.indices import COUNTED
 from kartotek.squares import BINS, SIZE, Physical
 
 CLEAR = (4, 5, 6, 11)
@@ -40,7 +40,7 @@ def by_brute_force(grid, valid, mask, bands):
             clear = here if mask is None else here & np.isin(mask, CLEAR)
             codes = {} if mask is None else dict(zip(*np.unique(mask[here], return_counts=True), strict=True))
             spreads = {}
-            for name, index in INDICES.items():
+            for name, index in COUNTED.items():
                 if index.first not in bands or index.second not in bands:
                     continue
                 first, second = (
@@ -60,7 +60,7 @@ def by_brute_force(grid, valid, mask, bands):
 
 
 def check(grid, valid, mask, bands):
-    made = list(squares.count(grid, valid=valid, mask=mask, clear=CLEAR, bands=bands, indices=list(INDICES.values())))
+    made = list(squares.count(grid, valid=valid, mask=mask, clear=CLEAR, bands=bands, indices=list(COUNTED.values())))
     wanted = by_brute_force(grid, valid, mask, bands)
     assert len(made) == len(wanted)
     assert {(square.east, square.north) for square in made} == set(wanted)
@@ -139,7 +139,7 @@ def test_a_square_under_cloud_has_no_index():
     mask = np.full(grid.shape, 9, np.uint8)
     [square] = check(grid, mask != 0, mask, bands)
     assert square.clear == 0 and square.indices["ndvi"].count == 0
-    row = squares.to_table([square], item="x", indices=list(INDICES.values())).to_pylist()[0]
+    row = squares.to_table([square], item="x", indices=list(COUNTED.values())).to_pylist()[0]
     assert row["ndvi"] == {"count": 0, "mean": None, "deviation": None, "histogram": [0] * BINS}
 
 
@@ -149,7 +149,7 @@ def test_reflectances_below_zero_count_as_zero_in_an_index():
     red = Physical(numbers=np.array([[900, 800], [1500, 1500]], np.uint16), nodata=0, scale=1e-4, offset=-0.1)
     mask = np.full((2, 2), 4, np.uint8)
     [square] = squares.count(
-        grid, valid=mask != 0, mask=mask, clear=CLEAR, bands={"nir": nir, "red": red}, indices=[INDICES["ndvi"]]
+        grid, valid=mask != 0, mask=mask, clear=CLEAR, bands={"nir": nir, "red": red}, indices=[COUNTED["ndvi"]]
     )
     spread = square.indices["ndvi"]
     # 0.05 and 0 give 1, both below zero give nothing, 0 and 0.05 give -1, 0.1 and 0.05 give a third.
@@ -177,7 +177,7 @@ def test_the_table_holds_the_squares():
     grid = Grid(crs=NATIONAL, left=661_000, top=6_649_000, resolution=20, columns=300, rows=400)
     mask, valid, bands = scene(grid, 9)
     made = check(grid, valid, mask, bands)
-    table = squares.to_table(made, item="S2B", indices=list(INDICES.values()))
+    table = squares.to_table(made, item="S2B", indices=list(COUNTED.values()))
     assert table.schema.metadata == {
         b"kartotek:item": b"S2B", b"kartotek:recipe": squares.RECIPE.encode(), b"kartotek:crs": b"EPSG:3006",
     }  # fmt: skip
