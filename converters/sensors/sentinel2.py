@@ -48,6 +48,7 @@ RESOLUTIONS = {
     60: ("B01", "B09", "B10"),
 }
 
+# In the colours in which Sentinel Hub and the Copernicus Browser show the scene classification.
 CLASSES = tuple(
     ClassValue(value=value, name=name, description=text, color=color, clear=clear)
     for value, name, text, color, clear in (
