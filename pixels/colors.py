@@ -14,6 +14,7 @@ from cmap import Colormap
 from numpy.typing import NDArray
 
 from kartotek.errors import BadRequest
+from pixels.arithmetic import BLOCK
 
 COLOR_MAPS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,16 +78,21 @@ def shade(values: NDArray[np.float64], low: float, high: float, table: Table) ->
     [[[0, 0, 0, 255], [0, 0, 0, 0]]]
     """
     factor = 255 / span(low, high)
-    with np.errstate(over="ignore"):
-        places = np.subtract(values, low, dtype=np.float64)
-        places *= factor
-    places += 0.5
-    np.clip(places, 0, 255, out=places)
-    np.copyto(places, 256, where=np.isnan(places))
-    # A pixel is one number of four bytes: one look-up instead of four.
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+    # A pixel is one number of four bytes, so that one look-up finds all of it.
     pixels = np.append(np.ascontiguousarray(table).view(np.uint32).reshape(-1), np.uint32(0))
-    found: NDArray[np.uint8] = pixels[places.astype(np.uint16)][..., np.newaxis].view(np.uint8)
-    return found
+    found = np.empty(flat.size, np.uint32)
+    room = np.empty(min(BLOCK, flat.size))
+    with np.errstate(over="ignore"):
+        for start in range(0, flat.size, BLOCK):
+            block = flat[start : start + BLOCK]
+            places = np.subtract(block, low, out=room[: block.size])
+            places *= factor
+            places += 0.5
+            np.clip(places, 0, 255, out=places)
+            np.fmin(places, 256, out=places)  # which is NaN's place, behind the colours
+            np.take(pixels, places.astype(np.intp), out=found[start : start + BLOCK], mode="clip")
+    return found.view(np.uint8).reshape(*values.shape, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
