@@ -191,7 +191,7 @@ class _Builder(Transformer[Token, _Part]):
             raise _wrong(start, f"{_short(name)} is no function", f"there are {', '.join(FUNCTIONS)}")
         fewest, most = FUNCTIONS[name]
         if not fewest <= len(parts) <= most:
-            takes = f"{fewest}" if fewest == most else f"{fewest} or more"
+            takes = f"{fewest}" if fewest == most else f"{fewest} to {most}"
             raise _wrong(start, f"{name} is given {len(parts)} values", f"it takes {takes}")
         return _joined(start, f"{name}({', '.join(part.text for part in parts)})", _VALUE, str(name), parts)
 
