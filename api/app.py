@@ -24,6 +24,7 @@ from api import (
     transactions,
 )
 from api.middleware import Body, Costly, Head, Requests
+from api.pictures import Pictures
 from catalog.store import Catalog
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
@@ -50,8 +51,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     )
     app.add_middleware(Head)
     app.add_middleware(Requests)  # the last is the outermost
-    blocks = Blocks(storage, memory=settings.cache_mb << 20)
-    app.include_router(tiles.router(catalog, blocks))
+    blocks = Blocks(storage, memory=settings.cache_mb << 20, kept=catalog.directories)
+    app.include_router(tiles.router(Pictures(catalog), blocks))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))
     app.include_router(queryables.router(settings, catalog))

@@ -1,36 +1,50 @@
-"""Map tiles of items: /tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png."""
-
-from __future__ import annotations
+"""Map tiles of items: /tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png, .webp, .jpg, .tif or .npy."""
 
 import hashlib
-from typing import Annotated
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller
+from api.display import TileQuery
+from api.pictures import Pictures
+from api.routing import Direct
 from api.tags import known
-from catalog.store import Catalog
 from kartotek import grids
-from kartotek.errors import NotFound
+from kartotek.errors import BadRequest, NotFound
+from kartotek.grids import Grid
+from kartotek.stopwatch import Stopwatch
 from pixels import encode, render
 from pixels.blocks import Blocks
 
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""Of a tile whose address names the version of what it shows: that never changes."""
+STAGES = ("index", "read", "decode", "warp", "render", "encode")
+"""What a tile's time goes to, in the order of its work: asking the catalog and where the blocks lie is the index."""
 
-def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
-    """The routes of tiles."""
-    made = APIRouter(tags=["Tiles"])
+_TILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {kind: {} for kind in sorted({kind for kind, _ in encode.PICTURES.values()})},
+        "description": "256 or 512 pixels, transparent where there is no data; Server-Timing tells its stages",
+    },
+    204: {"description": "Nothing is seen, and the request has `empty=204`"},
+    304: {"description": "The client has it already"},
+}
+
+
+def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
+    """The routes of items' tiles."""
+    made = APIRouter(tags=["Tiles"], route_class=Direct)
 
     @made.get(
-        "/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png",
-        summary="A tile of an item: in true colour, else as its collection's first render shows it",
+        "/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.{form}",
+        summary="A tile of an item: as a render of its collection, bands, an index or a formula show it",
         response_class=Response,
-        responses={
-            200: {"content": {"image/png": {}}, "description": "256 or 512 pixels, transparent without data"},
-            304: {"description": "The client has it already"},
-        },
+        responses=_TILE,
     )
     def tile(
         request: Request,
@@ -40,21 +54,60 @@ def router(catalog: Catalog, blocks: Blocks) -> APIRouter:
         z: Annotated[int, Path(ge=0, le=30)],
         x: Annotated[int, Path(ge=0)],
         y: Annotated[int, Path(ge=0)],
+        form: Annotated[str, Path(description=f"One of {', '.join(encode.PICTURES)}")],
+        given: Annotated[TileQuery, Query()],
     ) -> Response:
-        reader = caller.reader(request)
-        content = catalog.item(reader, collection, item)
-        described = orjson.loads(catalog.collection(reader, collection))
-        matrix_set = grids.tile_matrix_sets().get(tms)
-        if matrix_set is None:
-            raise NotFound(f"no tile matrix set {tms!r}; there are: {', '.join(grids.tile_matrix_sets())}")
-        target = render.tile_grid(matrix_set, z, x, y)
-        shown = render.picture(orjson.loads(content), described, render.usual(described))
+        watch = Stopwatch()
+        with watch.stage("index"):
+            kind, encoded = _form(form)
+            target = _place(tms, str(z), str(x), str(y))
+            shown = pictures.of_item(caller.reader(request), collection, item, given.shown)
         # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
         # our own code.
-        tag = hashlib.sha256(repr((render.VERSION, shown, target)).encode()).hexdigest()[:32]
-        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        version = shown.version
+        tag = hashlib.sha256(f"{version} {target} {kind} {given.empty}".encode()).hexdigest()[:32]
+        headers = {"ETag": f'"{tag}"', "Cache-Control": IMMUTABLE if given.v == version else "no-cache"}
         if known(request, headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        return Response(encode.png(render.rgba(blocks, shown, target)), headers=headers, media_type="image/png")
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        raster = render.raster(blocks, shown, target, watch)
+        if given.empty == "204" and not raster.valid.any():
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+        with watch.stage("encode"):
+            content = encoded(raster)
+        headers["Server-Timing"] = timing(watch)
+        return Response(content, headers=headers, media_type=kind)
 
     return made
+
+
+def _form(name: str) -> Any:
+    """(media type, what encodes) of a suffix."""
+    try:
+        return encode.PICTURES[name]
+    except KeyError:
+        raise NotFound(f"no tiles end in .{name[:20]}; there are: {', '.join(encode.PICTURES)}") from None
+
+
+@lru_cache(maxsize=20_000)
+def _place(tms: str, z: str, x: str, y: str) -> Grid:
+    """The pixels of a tile, from the parts of an address. Raises BadRequest or NotFound."""
+    numbers = []
+    for name, text, most in (("z", z, 30), ("x", x, None), ("y", y, None)):
+        if not (text.isascii() and text.isdecimal() and len(text) <= 100) or (most and int(text) > most):
+            raise BadRequest(f"{name}: {text[:40]!r} is no whole number from 0 {f'to {most}' if most else 'on'}")
+        numbers.append(int(text))
+    matrix_set = grids.tile_matrix_sets().get(tms)
+    if matrix_set is None:
+        raise NotFound(f"no tile matrix set {tms[:60]!r}; there are: {', '.join(grids.tile_matrix_sets())}")
+    return render.tile_grid(matrix_set, *numbers)
+
+
+def timing(watch: Stopwatch) -> str:
+    """How long each stage took, as the header Server-Timing tells it: in milliseconds.
+
+    >>> watch = Stopwatch()
+    >>> watch.seconds |= {"read": 0.002, "index": 0.00049}
+    >>> timing(watch)
+    'index;dur=0.49, read;dur=2.00'
+    """
+    return ", ".join(f"{name};dur={1000 * watch.seconds[name]:.2f}" for name in STAGES if name in watch.seconds)

@@ -153,6 +153,14 @@ intakes = Table(
 )
 """How far items of other catalogues have come in (`catalog.intakes`)."""
 
+directories = Table(
+    "directories",
+    metadata,
+    Column("key", Name, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Where the blocks of files lie, by the files' keys (`catalog.directories`)."""
+
 products = Table(
     "products",
     metadata,

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 from catalog import aggregates as aggregating
 from catalog import (
     dialects,
+    directories,
     documents,
     entries,
     filling,
@@ -33,6 +34,7 @@ from catalog.connections import Connections
 from catalog.contents import Contents
 from catalog.copies import Copies
 from catalog.dialects import STATEMENT_MS
+from catalog.directories import Directories
 from catalog.holds import Hold, Holds
 from catalog.intakes import Intakes
 from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
@@ -74,6 +76,11 @@ class Catalog:
     def holds(self) -> Holds:
         """The holds on items' files, in the same database."""
         return Holds(self._connections)
+
+    @property
+    def directories(self) -> Directories:
+        """Where the blocks of items' files lie, in the same database."""
+        return Directories(self._connections)
 
     @property
     def intakes(self) -> Intakes:
@@ -261,10 +268,13 @@ class Catalog:
         collection: bytes,
         counted: Sequence[Square] = (),
         counted_by: str = RECIPE,
+        blocks: Mapping[str, bytes] | None = None,
         done: tuple[Lease, Work] | None = None,
         hold: Hold | None = None,
     ) -> bool:
         """Make an item visible, with its squares, in one transaction; True where it took an earlier one's place.
+
+        `blocks` says of its files, by their keys, where their blocks lie, as whoever reads them packs it.
 
         The collection is entered, or its JSON refreshed where it differs; its privacy stays as it is. What was leased
         from the ledger is noted there as done in the same transaction. Raises BadRequest where the item is not as
@@ -283,6 +293,7 @@ class Catalog:
             pk, before = entries.put(connection, self._contents, one)
             entries.place(connection, pk, one)
             connection.execute(delete(squares).where(squares.c.item == pk))
+            directories.put(connection, blocks or {})
             if counted:
                 connection.execute(insert(squares), [_square(pk, square, counted_by) for square in counted])
             if before != content:

@@ -202,6 +202,11 @@ def collection(kind: CollectionType) -> pystac.Collection:
         }
         for name, render in kind.renders.items()
     }
+    if kind.mask is not None:
+        # What tells a server, which knows no sensor, where the ground is seen.
+        classes = next(layer for layer in kind.layers if layer.name == kind.mask).classes
+        clear = [value.value for value in classes if value.clear]
+        made.extra_fields["kartotek:mask"] = {"asset": kind.mask, "clear": clear}
     made.extra_fields["attribution"] = kind.attribution
     made.add_link(pystac.Link(pystac.RelType.LICENSE, kind.license_href, title="Terms of use"))
     return made

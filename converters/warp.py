@@ -111,12 +111,13 @@ class Placing:
         if kernels is not None and held is not None:
             nothing = int(held)
             where = lattice.columns, lattice.rows, rows.start, columns.start
-            for source, found in zip(pixels, result, strict=True):
-                if self.kind.kind is Kind.CLASSES:
+            if self.kind.kind is Kind.CLASSES:
+                for source, found in zip(pixels, result, strict=True):
                     kernels.nearest(source, *where, nothing, found)
-                else:
-                    apart = nodata.is_between(nothing, pixels.dtype)
-                    kernels.bilinear(source, *where, nothing, nothing, apart, found)
+            else:
+                apart = np.full(len(pixels), nodata.is_between(nothing, pixels.dtype))
+                without = np.full(len(pixels), nothing)
+                kernels.bilinear(pixels, *where, without, without.astype(pixels.dtype), apart, result)
             return result
         places = lattice.expand(rows.start, rows.stop, columns.start, columns.stop)
         for source, found in zip(pixels, result, strict=True):

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
 
 import pystac
 
@@ -30,6 +32,7 @@ from kartotek.errors import BadFile, CatalogError, LostLease, StorageError
 from kartotek.product import ID, PRODUCT
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, Storage
+from pixels import directory
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,7 @@ def publish(
                 content,
                 collection=kind,
                 counted=converted.squares,
+                blocks=_blocks(converted, item),
                 done=None if lease is None else (lease, work),
                 hold=hold.hold,
             )
@@ -133,6 +137,22 @@ def _store_files(converted: Converted, item: pystac.Item, storage: Storage, watc
         item.assets[name].href = MARKER + place.key
         total += path.stat().st_size
     return total
+
+
+def _blocks(converted: Converted, item: pystac.Item) -> dict[str, bytes]:
+    """Key → where the blocks lie, of the item's COGs."""
+    found = {}
+    for name, path in files(converted).items():
+        if path.suffix == ".tif":
+            key = item.assets[name].href.removeprefix(MARKER)
+            with path.open("rb") as file:
+                found[key] = directory.pack(directory.read(key, partial(_part, file)))
+    return found
+
+
+def _part(file: BinaryIO, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)
 
 
 def _forget(storage: Storage, place: Place, hold: Held) -> None:

@@ -83,6 +83,7 @@ def _swept(storage: Storage, catalog: Catalog, collection: str, item: str) -> Sw
         for key in found:
             hands.check()
             storage.delete(key)
+        catalog.directories.forget(found)
     return Swept(collection=collection, item=item, keys=tuple(found), bytes=sum(found.values()))
 
 

@@ -62,6 +62,7 @@ def repair(storage: Storage, catalog: Catalog, found: Verified) -> bool:
         for key in damaged:
             hands.check()
             storage.delete(key)
+        catalog.directories.forget(damaged)
     return True
 
 

@@ -51,77 +51,94 @@ def _line(points, row, first, starts, slopes):  # type: ignore[no-untyped-def]
         slopes[point] = (starts[point + 1] - starts[point]) / STEP
 
 
+@_compiled(*_for_all(lambda kind: int64(kind[:, :], float64, float64, int64, int64, boolean)))
+def _weighed(source, x, y, nothing, fill, apart):  # type: ignore[no-untyped-def]
+    """`sampling.bilinear` at a place that the source holds, where some of its neighbours have no data."""
+    height, width = source.shape
+    if int64(source[int64(y + EDGE), int64(x + EDGE)]) == nothing:
+        return fill
+    x -= 0.5
+    y -= 0.5
+    west, north = np.floor(x), np.floor(y)
+    across, down = float32(x - west), float32(y - north)
+    i, j = int64(north), int64(west)
+    total, weights = _ZERO, _ZERO
+    for below in range(2):
+        weight_y = down if below else _ONE - down
+        for beside in range(2):
+            weight_x = across if beside else _ONE - across
+            r, c = i + below, j + beside
+            if r < 0 or c < 0 or r >= height or c >= width or int64(source[r, c]) == nothing:
+                continue
+            weight = weight_x * weight_y
+            total += weight * float32(source[r, c])
+            weights += weight
+    found = int64(np.floor(total / max(weights, _LEAST) + _HALF))
+    return nothing + 1 if apart and found == nothing else found
+
+
 @_compiled(
     *_for_all(
         lambda kind: void(
-            kind[:, ::1], float64[:, ::1], float64[:, ::1], int64, int64, int64, kind, boolean, kind[:, ::1]
+            kind[:, :, ::1], float64[:, ::1], float64[:, ::1], int64, int64, int64[::1], kind[::1], boolean[::1],
+            kind[:, :, ::1],
         )
     )
-)
-def bilinear(source, columns, rows, top, left, nothing, fill, apart, result):  # type: ignore[no-untyped-def]
-    """`sampling.bilinear` at the places of a window of a lattice, whose left edge is a control point's.
+)  # fmt: skip
+def bilinear(sources, columns, rows, top, left, nothing, fill, apart, result):  # type: ignore[no-untyped-def]
+    """`sampling.bilinear` of bands of one shape at the places of a window of a lattice, from a control point's on.
 
-    `nothing` is the number without data, -1 where each has data; a value that comes out as it is raised by one where
-    they are to be kept apart.
+    `sources` and `result` are (bands, rows, columns). Each band has the number without data, -1 where each pixel has
+    data, what stands where there is none, and whether a value that comes out as the former is raised by one.
     """
-    height, width = source.shape
-    count = -(-result.shape[1] // STEP)
+    bands, height, width = sources.shape
+    count = -(-result.shape[2] // STEP)
     x_starts, x_slopes = np.empty(count + 1), np.empty(count)
     y_starts, y_slopes = np.empty(count + 1), np.empty(count)
-    for row in range(result.shape[0]):
+    one = np.uint64(1)
+    for row in range(result.shape[1]):
         _line(columns, top + row, left // STEP, x_starts, x_slopes)
         _line(rows, top + row, left // STEP, y_starts, y_slopes)
-        for column in range(result.shape[1]):
+        for column in range(result.shape[2]):
             point, step = column // STEP, column % STEP
             x = x_starts[point] + x_slopes[point] * step
             y = y_starts[point] + y_slopes[point] * step
-            result[row, column] = fill
-            if not (x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE):
-                continue
-            if int64(source[int64(y + EDGE), int64(x + EDGE)]) == nothing:
-                continue
-            x -= 0.5
-            y -= 0.5
-            west, north = np.floor(x), np.floor(y)
-            across, down = float32(x - west), float32(y - north)
-            i, j = int64(north), int64(west)
-            total, weights = _ZERO, _ZERO
-            if i >= 0 and j >= 0 and i + 1 < height and j + 1 < width:
-                upper_left, upper_right = source[i, j], source[i, j + 1]
-                lower_left, lower_right = source[i + 1, j], source[i + 1, j + 1]
-                if (
-                    int64(upper_left) != nothing
-                    and int64(upper_right) != nothing
-                    and int64(lower_left) != nothing
-                    and int64(lower_right) != nothing
-                ):
-                    weight = (_ONE - across) * (_ONE - down)
-                    total += weight * float32(upper_left)
-                    weights += weight
-                    weight = across * (_ONE - down)
-                    total += weight * float32(upper_right)
-                    weights += weight
-                    weight = (_ONE - across) * down
-                    total += weight * float32(lower_left)
-                    weights += weight
-                    weight = across * down
-                    total += weight * float32(lower_right)
-                    weights += weight
-            if weights == 0:
-                for below in range(2):
-                    weight_y = down if below else _ONE - down
-                    for beside in range(2):
-                        weight_x = across if beside else _ONE - across
-                        r, c = i + below, j + beside
-                        if r < 0 or c < 0 or r >= height or c >= width or int64(source[r, c]) == nothing:
-                            continue
-                        weight = weight_x * weight_y
-                        total += weight * float32(source[r, c])
-                        weights += weight
-            whole_number = int64(np.floor(total / max(weights, _LEAST) + _HALF))
-            if apart and whole_number == nothing:
-                whole_number = nothing + 1
-            result[row, column] = whole_number
+            if x >= 0.5 and y >= 0.5 and x < width - 0.5 and y < height - 0.5:
+                # Above zero, so that to cut off is to round down, and no index counts from the end.
+                j, i = int64(x - 0.5), int64(y - 0.5)
+                across, down = float32((x - 0.5) - j), float32((y - 0.5) - i)
+                upper_left, upper_right = (_ONE - across) * (_ONE - down), across * (_ONE - down)
+                lower_left, lower_right = (_ONE - across) * down, across * down
+                weights = upper_left + upper_right + lower_left + lower_right
+                r, c = np.uint64(i), np.uint64(j)
+                for band in range(bands):
+                    without = nothing[band]
+                    first, second = sources[band, r, c], sources[band, r, c + one]
+                    third, fourth = sources[band, r + one, c], sources[band, r + one, c + one]
+                    if (
+                        int64(first) != without
+                        and int64(second) != without
+                        and int64(third) != without
+                        and int64(fourth) != without
+                    ):
+                        total = upper_left * float32(first)
+                        total += upper_right * float32(second)
+                        total += lower_left * float32(third)
+                        total += lower_right * float32(fourth)
+                        found = int64(total / weights + _HALF)
+                        result[band, row, column] = without + 1 if apart[band] and found == without else found
+                    else:
+                        result[band, row, column] = _weighed(
+                            sources[band], x, y, without, int64(fill[band]), apart[band]
+                        )
+            elif x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE:
+                for band in range(bands):
+                    result[band, row, column] = _weighed(
+                        sources[band], x, y, nothing[band], int64(fill[band]), apart[band]
+                    )
+            else:
+                for band in range(bands):
+                    result[band, row, column] = fill[band]
 
 
 @_compiled(

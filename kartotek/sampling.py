@@ -48,6 +48,14 @@ class Lattice:
             x, y = grids.transformer(target.crs, source.crs).transform(x, y)
         return cls((x - source.left) / source.resolution, (source.top - y) / source.resolution, target)
 
+    def coarser(self, level: int) -> Lattice:
+        """The lattice into the source's pixels of 2^level times the width and height."""
+        return Lattice(self.columns / 2**level, self.rows / 2**level, self.target)
+
+    def moved(self, rows: int, columns: int) -> Lattice:
+        """The lattice into a part of the source that begins at a row and a column."""
+        return Lattice(self.columns - columns, self.rows - rows, self.target)
+
     def expand(
         self, start: int, stop: int, left: int = 0, right: int | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -44,7 +44,7 @@ from kartotek.grids import Grid
 from kartotek.indices import COUNTED
 from kartotek.product import ID, Kind, Product, Sensor
 from kartotek.storage import FolderStorage
-from pixels import render
+from pixels import render, style
 from pixels.blocks import Blocks
 
 STRANGERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -305,8 +305,8 @@ class SensorContract:
         blocks, tile = Blocks(storage, memory=64 << 20), _tile(shapely.geometry.shape(item["geometry"]))
         for name, shown in product.collection.renders.items():
             if set(shown.assets) <= set(item["assets"]):
-                picture = render.picture(item, collection, name)
-                drawn = render.rgba(blocks, picture, tile)
+                picture = render.picture(item, style.of_render(collection, name))
+                drawn = render.raster(blocks, picture, tile).rgba
                 assert drawn[..., 3].any(), f"{name} shows nothing"
                 assert drawn[drawn[..., 3] > 0][:, :3].std() > 0, f"{name} shows one colour alone"
 

@@ -1,18 +1,16 @@
-"""Blocks of our COGs: where they lie in a file, and their pixels, read by range and kept decoded for a while.
-
-A file's directory is read once; keys carry the hash of what lies under them, so nothing that is kept can be stale.
-"""
+"""Blocks of our COGs: their pixels, read by range, all that a picture needs at once, and kept decoded for a while."""
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -21,134 +19,155 @@ from numpy.typing import NDArray
 
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK
+from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
+from pixels import directory
+from pixels.directory import Directory
 
-_HEAD = 32_768
-"""Bytes read for a file's directory at first; those of a full granule have less than 10 kB."""
-_LONGEST = 4 << 20
-"""Bytes that a directory may take; one of a file of 4 GiB takes less, unless its blocks are of a few hundred bytes."""
 _DIRECTORIES = 64 << 20
 """Bytes of memory for directories that are kept: some 5000 of bands of a full granule."""
-_TYPES = {3: "H", 4: "I"}
-"""What numbers of a tag are; none of the other types is read."""
-_READERS = 8
+_READERS = 32
+"""Reads that are under way at a time; all but waiting is done by those who serve the bytes."""
 _UNPACK = {
     8: (imagecodecs.deflate_decode, imagecodecs.DeflateError),
     34925: (imagecodecs.lzma_decode, imagecodecs.LzmaError),
 }
-"""TIFF's number of a compression → what undoes it, and what that raises: DEFLATE, and LZMA2 in an .xz stream."""
+"""TIFF's number of a compression → what undoes it, and what that raises."""
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One resolution of a file."""
+class Kept(Protocol):
+    """Where directories are kept between processes: beside the items, so that serving reads no header of a file."""
 
-    columns: int
-    rows: int
-    offsets: Sequence[int]
-    sizes: Sequence[int]
+    def get(self, keys: Collection[str]) -> Mapping[str, bytes]:
+        """Key → what was put, for those that are kept."""
+        ...
 
-    @property
-    def across(self) -> int:
-        """Blocks in a row of blocks."""
-        return -(-self.columns // BLOCK)
+    def put(self, packed: Mapping[str, bytes]) -> None:
+        """Keep these, if that is possible just now."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """What a reader has to know of a file: its levels, finest first, and how numbers are packed."""
+class Block(NamedTuple):
+    """One block of a level of a file."""
 
     key: str
-    levels: tuple[Level, ...]
-    data_type: np.dtype[Any]
-    samples: int
-    compression: int
-    """TIFF's number for it, one of `_UNPACK`."""
-
-    @property
-    def memory(self) -> int:
-        """Bytes that keeping it takes: four for each offset and each size."""
-        return 1000 + sum(4 * (len(level.offsets) + len(level.sizes)) for level in self.levels)
+    level: int
+    number: int
+    """Counted row by row."""
 
 
 class Blocks:
     """Reads blocks from a storage; safe to share between threads."""
 
-    def __init__(self, storage: Storage, *, memory: int) -> None:
+    def __init__(self, storage: Storage, *, memory: int, kept: Kept | None = None) -> None:
         """`memory` is the most that decoded blocks may take, in bytes."""
         self._storage = storage
-        self._blocks: LRUCache[Hashable, NDArray[Any]] = LRUCache(memory, getsizeof=lambda block: block.nbytes)
-        self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=lambda file: file.memory)
+        self._kept = kept
+        self._blocks: LRUCache[Block, NDArray[Any]] = LRUCache(memory, getsizeof=attrgetter("nbytes"))
+        self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory"))
+        self._coming: dict[Block, Future[NDArray[Any]]] = {}
+        """Blocks that somebody reads just now; who wants one of them too waits for it."""
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="blocks")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
     def directory(self, key: str) -> Directory:
         """A file's directory. Raises NotStored, or BadFile where it is not one of our COGs."""
+        return self.directories([key])[key]
+
+    def directories(self, keys: Collection[str]) -> dict[str, Directory]:
+        """Key → the file's directory; those that are not kept anywhere are read from the files, all at once."""
         with self._lock:
-            found = self._directories.get(key)
-        if found is None:
-            found = self._parsed(key)
+            found = {key: file for key in keys if (file := self._directories.get(key)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            kept = self._kept.get(missing) if self._kept else {}
+            new = {key: directory.unpack(key, packed) for key, packed in kept.items()}
+            unknown = [key for key in missing if key not in new]
+            read = dict(zip(unknown, self._at_once(self._readers, self._opened, unknown), strict=True))
+            if read and self._kept:
+                self._kept.put({key: directory.pack(file) for key, file in read.items()})
             with self._lock:
-                self._directories[key] = found
+                for key, file in (new | read).items():
+                    self._directories[key] = found[key] = file
         return found
 
-    def _parsed(self, key: str) -> Directory:
-        """A file's directory, from as much of its head as it takes: eight bytes for each block."""
-        head = self._storage.read(key, 0, _HEAD)
-        while True:
-            try:
-                return parse(key, head)
-            except _Short as error:
-                if error.needed > _LONGEST:
-                    raise
-                # At least twice as much, so that a directory for each level is not a read for each.
-                more = self._storage.read(key, len(head), max(len(head), error.needed - len(head)))
-                if not more:
-                    raise
-                head += more
+    def _opened(self, key: str) -> Directory:
+        return directory.read(key, partial(self._storage.read, key))
 
-    def window(self, file: Directory, level: int, rows: slice, columns: slice) -> NDArray[Any]:
-        """Pixels of a level, (samples, rows, columns); the window must lie inside the level."""
-        image = file.levels[level]
-        result = np.empty((file.samples, rows.stop - rows.start, columns.stop - columns.start), file.data_type)
-        places = [
-            (row, column)
-            for row in range(rows.start // BLOCK, -(-rows.stop // BLOCK))
-            for column in range(columns.start // BLOCK, -(-columns.stop // BLOCK))
-        ]
-        numbers = [row * image.across + column for row, column in places]
-        for (row, column), block in zip(places, self._read(file, level, numbers), strict=True):
-            top, left = max(rows.start, row * BLOCK), max(columns.start, column * BLOCK)
-            bottom, right = min(rows.stop, (row + 1) * BLOCK), min(columns.stop, (column + 1) * BLOCK)
-            result[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = block[
-                :, top - row * BLOCK : bottom - row * BLOCK, left - column * BLOCK : right - column * BLOCK
-            ]
-        return result
+    def read(
+        self, wanted: Collection[Block], files: Mapping[str, Directory], watch: Stopwatch
+    ) -> dict[Block, NDArray[Any]]:
+        """The pixels of blocks, (samples, 512, 512) each; `files` are the directories of their files.
 
-    def _read(self, file: Directory, level: int, numbers: list[int]) -> list[NDArray[Any]]:
-        """Blocks in the order of their numbers; several are read at once."""
-        if len(numbers) == 1:
-            return [self._block(file, level, numbers[0])]
-        # Each reader in a copy of the caller's context, so that what it logs says for which request.
-        runs = [copy_context().run for _ in numbers]
-        return list(self._pool.map(lambda run, number: run(self._block, file, level, number), runs, numbers))
-
-    def _block(self, file: Directory, level: int, number: int) -> NDArray[Any]:
-        key = (file.key, level, number)
+        What is not kept decoded is read, a file's neighbouring blocks in one request where the storage can do that,
+        and all files' at once; what another thread is reading already is waited for.
+        """
+        found: dict[Block, NDArray[Any]] = {}
+        mine: list[Block] = []
+        others: dict[Block, Future[NDArray[Any]]] = {}
         with self._lock:
-            found = self._blocks.get(key)
-        if found is None:
-            image = file.levels[level]
-            packed = self._storage.read(file.key, image.offsets[number], image.sizes[number])
-            found = decode(packed, file)
-            with self._lock:
-                if found.nbytes <= self._blocks.maxsize:
-                    self._blocks[key] = found
+            for block in wanted:
+                if (pixels := self._blocks.get(block)) is not None:
+                    found[block] = pixels
+                elif block in self._coming:
+                    others[block] = self._coming[block]
+                else:
+                    self._coming[block] = Future()
+                    mine.append(block)
+        if mine:
+            found |= self._fetched(mine, files, watch)
+        with watch.stage("read"):
+            found |= {block: coming.result() for block, coming in others.items()}
         return found
+
+    def _fetched(
+        self, mine: Sequence[Block], files: Mapping[str, Directory], watch: Stopwatch
+    ) -> dict[Block, NDArray[Any]]:
+        """Blocks that nobody else reads; whoever waits for them has them, or the error, when this returns."""
+        try:
+            levels = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
+            with watch.stage("read"):
+                packed = self._at_once(self._readers, lambda run: self._packed(run, files[run[0].key]), levels)
+            ordered = [block for run in levels for block in run]
+            with watch.stage("decode"):
+                pairs = zip(ordered, (part for parts in packed for part in parts), strict=True)
+                pixels = self._at_once(self._decoders, lambda pair: decode(pair[1], files[pair[0].key]), list(pairs))
+        except BaseException as error:
+            with self._lock:
+                for block in mine:
+                    self._coming.pop(block).set_exception(error)
+            raise
+        found = dict(zip(ordered, pixels, strict=True))
+        with self._lock:
+            for block, decoded in found.items():
+                if decoded.nbytes <= self._blocks.maxsize:
+                    self._blocks[block] = decoded
+                self._coming.pop(block).set_result(decoded)
+        return found
+
+    def _packed(self, run: Sequence[Block], file: Directory) -> list[bytes]:
+        """Blocks of one level of one file, as they lie there."""
+        image = file.levels[run[0].level]
+        places = [(int(image.offsets[block.number]), int(image.sizes[block.number])) for block in run]
+        return self._storage.ranges(file.key, places)
+
+    @staticmethod
+    def _at_once(pool: ThreadPoolExecutor, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+        """What comes of each, in their order; in this thread where there is but one."""
+        given = list(given)
+        if len(given) <= 1:
+            return [work(one) for one in given]
+        # Each in a copy of the caller's context, so that what is logged says for which request.
+        runs = [copy_context().run for _ in given]
+        return list(pool.map(lambda run, one: run(work, one), runs, given))
 
 
 def decode(packed: bytes, file: Directory) -> NDArray[Any]:
-    """A block's pixels, (samples, 512, 512)."""
+    """A block's pixels, (samples, 512, 512). Raises BadFile where its bytes are not what was written."""
     size = BLOCK * BLOCK * file.samples * file.data_type.itemsize
     unpack, damaged = _UNPACK[file.compression]
     try:
@@ -162,61 +181,4 @@ def decode(packed: bytes, file: Directory) -> NDArray[Any]:
         block = imagecodecs.floatpred_decode(block, axis=-2)
     else:
         block = imagecodecs.delta_decode(block, axis=-2)
-    return np.moveaxis(block, -1, 0)
-
-
-class _Short(BadFile):
-    """A file of whose directory more is needed than was read."""
-
-    def __init__(self, message: str, needed: int) -> None:
-        super().__init__(message)
-        self.needed = needed
-
-
-def parse(key: str, head: bytes) -> Directory:
-    """The directory in a file's first bytes (TIFF 6.0). Raises BadFile where `converters.cog` did not write it."""
-    if head[:4] != b"II*\0" or len(head) < 8:
-        raise BadFile(f"{key}: not a TIFF of little-endian numbers")
-    levels: list[Level] = []
-    data_type, samples, compression = np.dtype(np.uint8), 1, 0
-    (position,) = struct.unpack_from("<I", head, 4)
-    while position:
-        try:
-            tags, following = _directory(key, head, position)
-            if 0 < following <= position:
-                raise BadFile(f"{key}: its directories lead back to themselves")
-            position = following
-            samples, compression = tags[277][0], tags[259][0]
-            if (tags[322], tags[323]) != ((BLOCK,), (BLOCK,)) or compression not in _UNPACK:
-                raise BadFile(f"{key}: blocks are not of {BLOCK} pixels in DEFLATE or LZMA")
-            data_type = np.dtype(f"<{'?uif'[tags[339][0]]}{tags[258][0] // 8}")
-            levels.append(Level(tags[256][0], tags[257][0], array("I", tags[324]), array("I", tags[325])))
-        except (KeyError, struct.error, IndexError, TypeError) as error:
-            raise BadFile(f"{key}: its directory is not one of kartotek's: {error!r}") from error
-    if not levels:
-        raise BadFile(f"{key}: has no directory")
-    return Directory(key, tuple(levels), data_type, samples, compression)
-
-
-def _directory(key: str, head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The numeric tags of a directory, and where the next directory stands (0: nowhere)."""
-    (count,) = _unpacked(key, head, "<H", position)
-    tags: dict[int, tuple[int, ...]] = {}
-    for number in range(count):
-        entry = position + 2 + 12 * number
-        code, kind, values = _unpacked(key, head, "<HHI", entry)
-        if kind not in (3, 4):
-            continue
-        size = values * struct.calcsize(_TYPES[kind])
-        where = entry + 8 if size <= 4 else _unpacked(key, head, "<I", entry + 8)[0]
-        tags[code] = _unpacked(key, head, f"<{values}{_TYPES[kind]}", where)
-    (following,) = _unpacked(key, head, "<I", position + 2 + 12 * count)
-    return tags, following
-
-
-def _unpacked(key: str, head: bytes, form: str, position: int) -> tuple[int, ...]:
-    """Numbers at a position in the head. Raises _Short where it ends before them."""
-    end = position + struct.calcsize(form)
-    if end > len(head):
-        raise _Short(f"{key}: its directory goes on to byte {end}, but {len(head)} were read", end)
-    return struct.unpack_from(form, head, position)
+    return np.ascontiguousarray(np.moveaxis(block, -1, 0))

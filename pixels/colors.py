@@ -53,6 +53,12 @@ def color_map(name: str) -> Table:
     return _table(known, reverse)
 
 
+def known(name: str) -> str:
+    """The name of a colour map as we write it. Raises as `color_map`."""
+    color_map(name)
+    return name.lower()
+
+
 @cache  # no more than there are names
 def _table(known: str, reverse: bool) -> Table:
     found: Table = np.rint(np.asarray(Colormap(known).lut(256)) * 255).astype(np.uint8)[:: -1 if reverse else 1]

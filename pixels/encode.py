@@ -2,11 +2,99 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
 import imagecodecs
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
+from pixels.render import Raster
 
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """A PNG of (rows, columns, 4); packed lightly, since a tile is made for one look."""
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(picture), level=1))
+QUALITY = 75
+"""Of JPEG and lossy WebP, as GDAL's drivers have it."""
+_EFFORT = 0
+"""WebP's method: the first takes a half of the time of the third, for a fifth more bytes."""
+_LEVEL = 1
+"""Of ISA-L: its other levels take longer or give more bytes for pictures from satellites."""
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+
+
+def png(raster: Raster) -> bytes:
+    """A PNG (RFC 2083): of a palette where the picture has one, else grey or RGB; with transparency where needed.
+
+    Written here and packed by ISA-L, in a tenth of libpng's time: a tile is made for one look.
+    """
+    rows, columns = raster.valid.shape
+    if not raster.valid.any():
+        return _transparent(rows, columns)
+    if raster.palette is not None:
+        return _png(raster.shades[0][..., None], _PALETTE, palette=raster.palette)
+    channels = list(raster.shades)
+    kind = _GREY if len(channels) == 1 else _RGB
+    if not raster.valid.all():
+        channels.append(_alpha(raster))
+        kind = _GREY_ALPHA if kind == _GREY else _RGBA
+    return _png(np.dstack(channels), kind)
+
+
+@lru_cache(maxsize=8)
+def _transparent(rows: int, columns: int) -> bytes:
+    """A picture without anything."""
+    return _png(np.zeros((rows, columns, 4), np.uint8), _RGBA)
+
+
+def _alpha(raster: Raster) -> NDArray[np.uint8]:
+    return np.where(raster.valid, np.uint8(255), np.uint8(0))
+
+
+def _png(pixels: NDArray[np.uint8], kind: int, palette: NDArray[np.uint8] | None = None) -> bytes:
+    rows, columns, samples = pixels.shape
+    lines = np.empty((rows, 1 + columns * samples), np.uint8)
+    lines[:, 0] = 2
+    flat = pixels.reshape(rows, -1)
+    lines[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=lines[1:, 1:])
+    parts = [_chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, kind, 0, 0, 0))]
+    if palette is not None:
+        parts += [_chunk(b"PLTE", palette[:, :3].tobytes()), _chunk(b"tRNS", palette[:, 3].tobytes())]
+    parts += [_chunk(b"IDAT", isal_zlib.compress(lines, _LEVEL)), _chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(content, zlib.crc32(name))
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+
+def webp(raster: Raster) -> bytes:
+    """A lossy WebP; with transparency where something is not seen."""
+    rgba = raster.rgba
+    pixels = np.ascontiguousarray(rgba[..., :3]) if raster.valid.all() else rgba
+    return bytes(imagecodecs.webp_encode(pixels, level=QUALITY, method=_EFFORT, lossless=False))
+
+
+def jpeg(raster: Raster) -> bytes:
+    """A JPEG; white where nothing is seen, since it has no transparency."""
+    if raster.palette is None and len(raster.shades) == 1:
+        pixels = raster.shades[0]
+    elif raster.palette is None:
+        pixels = np.dstack(raster.shades)
+    else:
+        pixels = np.ascontiguousarray(raster.rgba[..., :3])
+    if not raster.valid.all():
+        pixels = pixels.copy()
+        pixels[~raster.valid] = 255
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=QUALITY))
+
+
+PICTURES: Mapping[str, tuple[str, Callable[[Raster], bytes]]] = {
+    "png": ("image/png", png),
+    "webp": ("image/webp", webp),
+    "jpg": ("image/jpeg", jpeg),
+    "jpeg": ("image/jpeg", jpeg),
+}
+"""Suffix → media type, and what encodes a picture so."""

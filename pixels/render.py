@@ -1,10 +1,11 @@
-"""Numbers to pictures: physical values stretched between two limits, transparent where there is no data."""
+"""Numbers to pictures: physical values stretched between limits, or classes in their colours; transparent elsewhere."""
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,110 +13,110 @@ from morecantile import Tile, TileMatrixSet
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
-from kartotek import grids, nodata
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
-from kartotek.product import usual_render
-from kartotek.storage import MARKER
-from pixels import warp
+from kartotek.stopwatch import Stopwatch
+from pixels import colors, layers, warp
 from pixels.blocks import Blocks
-from pixels.warp import Source
+from pixels.formula import Formula
+from pixels.style import Style
+from pixels.warp import Pixels, Source
 
 VERSION = "1"
 """Of pictures; it changes when the same files would be shown by other pixels, so that nobody keeps the old ones."""
 
+Shades = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A style put to an item: the layers that are read, and what is made of them."""
+
+    style: Style
+    sources: Mapping[str, Source]
+    """By the names that the style has for them."""
+    palette: bytes | None = None
+    """RGBA of 256 numbers, where classes are shown in their own colours."""
+
+    @property
+    def version(self) -> str:
+        """Names what is shown of which files, and how by our own code: another name where anything of it differs."""
+        return f"{VERSION}-{self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        style = {field.name: getattr(self.style, field.name) for field in fields(self.style)}
+        style["keep"] = sorted(self.style.keep)
+        said = repr((style, list(self.sources.items()), self.palette))
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What a tile shows: layers as red, green and blue, or one as grey; each with the values of black and white."""
+class Raster:
+    """A picture's pixels."""
 
-    sources: tuple[Source, ...]
-    rescale: tuple[tuple[float, float], ...]
-    """Physical values."""
+    shades: tuple[Shades, ...]
+    """Red, green and blue, or one of grey, or one of numbers of a palette; (rows, columns) each."""
+    valid: NDArray[np.bool_]
+    """Where something is seen; shades elsewhere are 0, or a number that is transparent."""
+    palette: NDArray[np.uint8] | None = None
+    """RGBA of each number, (256, 4)."""
+
+    @property
+    def rgba(self) -> NDArray[np.uint8]:
+        """(rows, columns, 4); transparent where nothing is seen."""
+        if self.palette is not None:
+            coloured: NDArray[np.uint8] = self.palette[self.shades[0]]
+            return coloured
+        alpha = np.where(self.valid, np.uint8(255), np.uint8(0))
+        return np.dstack([*(self.shades * (3 // len(self.shades))), alpha])
 
 
-def usual(collection: Mapping[str, Any]) -> str:
-    """The name of the render that shows a collection's items: in true colour, else its first. NotFound without any."""
-    found = usual_render(collection.get("renders") or {})
-    if found is None:
-        raise NotFound(f"collection {collection['id']!r} has no renders, so that no picture of its items can be drawn")
-    return found
+def picture(item: Mapping[str, Any], style: Style) -> Picture:
+    """What a style makes of an item.
 
-
-def picture(item: Mapping[str, Any], collection: Mapping[str, Any], name: str) -> Picture:
-    """The picture that a render of the collection makes of an item.
-
-    Raises NotFound where a layer is not there, or what a picture needs is left out or said in a way we don't know: any
-    sensor may have made them.
+    Raises NotFound where a layer is not there, or is described in a way that we don't know: any sensor may have made
+    it.
     """
-    renders = collection.get("renders") or {}
-    if name not in renders:
-        raise NotFound(f"no render {name!r} in collection {collection['id']!r}; there are: {', '.join(renders)}")
     try:
-        return _picture(item["assets"], renders[name])
+        return _picture(item["assets"], style)
     except KeyError as error:
         reason = f"no {error.args[0]!r}"
     except (TypeError, ValueError, IndexError, AttributeError, ProjError) as error:
         reason = str(error)
-    raise NotFound(f"item {item['id']!r} can't be shown by {name!r} of collection {collection['id']!r}: {reason}")
+    raise NotFound(f"item {item['id']!r} can't be shown so: {reason}")
 
 
-def _picture(assets: Mapping[str, Any], render: Mapping[str, Any]) -> Picture:
-    names = render["assets"]
-    if missing := [name for name in names if name not in assets]:
-        raise ValueError(f"it has no {', '.join(missing)}")
-    # A picture that the agency made is one file of three bands.
-    bands = range(3) if len(names) == 1 and len(assets[names[0]].get("bands", ())) == 3 else range(1)
-    sources = tuple(source(assets[name], band) for name in names for band in bands)
-    if len(sources) not in (1, 3):
-        raise ValueError(f"it is made of {len(sources)} layers, not of one or three")
-    return Picture(sources, _limits(render["rescale"], len(sources)))
+def _picture(assets: Mapping[str, Any], style: Style) -> Picture:
+    sources = layers.find(assets, style.names)
+    first = style.values[0] if style.values else ""
+    if len(style.values) == 1 and isinstance(first, str):
+        asset = assets.get(first)
+        if asset is not None and layers.count(asset) == 3:
+            # A picture that the agency made is one file of three bands.
+            names = tuple(f"{first}/{band}" for band in range(3))
+            style = style.of_values(names)
+            sources |= {name: layers.source(asset, band) for band, name in enumerate(names)}
+            del sources[first]
+        elif sources[first].classes and not style.rescale:
+            palette = colors.class_table(colors.class_colors(_classes(asset or {})))
+            return Picture(style=style, sources=sources, palette=palette.tobytes())
+    if len(style.values) not in (1, 3):
+        raise ValueError(f"it is made of {len(style.values)} layers, not of one or three")
+    if len(style.limits) < len(style.values):
+        raise ValueError(f"its rescale has {len(style.rescale)} pairs of limits for {len(style.values)} layers")
+    return Picture(style=style, sources=sources)
 
 
-def _limits(rescale: Sequence[Any], count: int) -> tuple[tuple[float, float], ...]:
-    """Black and white of each layer; one pair holds for all."""
-    try:
-        pairs = [(float(low), float(high)) for low, high in rescale]
-    except (TypeError, ValueError):
-        pairs = []
-    if len(pairs) == 1:
-        pairs *= count
-    # More pairs than layers are let pass: collections of ours say three, also for one layer.
-    if len(pairs) < count or any(low == high or not math.isfinite(high - low) for low, high in pairs):
-        raise ValueError(f"its rescale is {rescale}, not a list of [lowest, highest]: one for all, or one a layer")
-    return tuple(pairs[:count])
-
-
-def source(asset: Mapping[str, Any], band: int = 0) -> Source:
-    """A layer as its asset describes it: where its file lies, its grid, and what its numbers mean."""
-    # What bands have in common may stand in the asset itself (STAC 1.1).
-    facts = {**asset, **(asset["bands"][band] if asset.get("bands") else {})}
-    if not str(asset["href"]).startswith(MARKER):
-        raise ValueError(f"{asset['href']} is not one of our files")
-    return Source(
-        key=str(asset["href"]).removeprefix(MARKER),
-        grid=_grid(asset),
-        nodata=nodata.read(facts.get("nodata")),
-        scale=float(facts.get("raster:scale", 1.0)),
-        offset=float(facts.get("raster:offset", 0.0)),
-        classes="classification:classes" in facts,
-        band=band,
-    )
-
-
-def _grid(asset: Mapping[str, Any]) -> Grid:
-    a, b, left, d, e, top = (float(number) for number in asset["proj:transform"][:6])
-    rows, columns = (int(number) for number in asset["proj:shape"])
-    if b or d or a != -e or a <= 0 or min(rows, columns) < 1:
-        raise ValueError(f"its pixels are not north-up squares: {asset['proj:transform']}")
-    grids.is_metric(asset["proj:code"])  # raises where PROJ knows no such CRS
-    return Grid(crs=asset["proj:code"], left=left, top=top, resolution=a, columns=columns, rows=rows)
+def _classes(asset: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    bands = asset.get("bands") or [{}]
+    found: Sequence[Mapping[str, Any]] = {**asset, **bands[0]}["classification:classes"]
+    return found
 
 
 def tile_grid(tms: TileMatrixSet, z: int, x: int, y: int) -> Grid:
     """The pixels of a tile. Raises NotFound where the matrix set has no such tile."""
-    matrices = {int(matrix.id): matrix for matrix in tms.tileMatrices}
-    matrix = matrices.get(z)
+    matrix = next((matrix for matrix in tms.tileMatrices if matrix.id == str(z)), None)
     if matrix is None or not (0 <= x < matrix.matrixWidth and 0 <= y < matrix.matrixHeight):
         raise NotFound(f"no tile {z}/{x}/{y} in {tms.id}")
     # Easting first, also where the document of the set gives its origin as EPSG:3006 orders its axes.
@@ -130,32 +131,90 @@ def tile_grid(tms: TileMatrixSet, z: int, x: int, y: int) -> Grid:
     )
 
 
-def rgba(blocks: Blocks, shown: Picture, target: Grid) -> NDArray[np.uint8]:
-    """The picture on a grid, (rows, columns, 4); transparent where a layer has no data."""
-    pixels = [warp.read(blocks, layer, target) for layer in shown.sources]
-    valid = np.logical_and.reduce([where for _, where in pixels])
-    channels = [
-        stretched(band, layer, limits)
-        for (band, _), layer, limits in zip(pixels, shown.sources, shown.rescale, strict=True)
-    ]
-    alpha = np.where(valid, np.uint8(255), np.uint8(0))
-    seen = [np.where(valid, channel, np.uint8(0)) for channel in channels] * (3 // len(channels))
-    result: NDArray[np.uint8] = np.dstack([*seen, alpha])
-    return result
+def raster(blocks: Blocks, shown: Picture, target: Grid, watch: Stopwatch | None = None) -> Raster:
+    """The picture on a grid."""
+    watch = watch or Stopwatch()
+    read = warp.read(blocks, tuple(shown.sources.values()), target, watch)
+    with watch.stage("render"):
+        return _drawn(shown, dict(zip(shown.sources, read, strict=True)))
 
 
-def stretched(band: NDArray[Any], layer: Source, limits: Sequence[float]) -> NDArray[np.uint8]:
-    """8 bits of a band: black at the lower physical value, white at the upper one."""
-    low, high = limits
-    if band.dtype.kind != "u" or band.dtype.itemsize > 2:
-        return _shades(band * layer.scale + layer.offset, low, high)
+def _drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
+    style = shown.style
+    seen = None if style.mask is None else _kept(*read[style.mask], style.keep)
+    if shown.palette is not None:
+        numbers, valid = read[style.names[0]]
+        palette = np.frombuffer(shown.palette, np.uint8).reshape(256, 4)
+        valid = valid & (numbers < 256) if seen is None else valid & (numbers < 256) & seen
+        nothing = int(np.argmin(palette[:, 3]))  # a number of no class
+        return Raster((np.where(valid, numbers, nothing).astype(np.uint8),), valid, palette)
+    table = None if style.colors is None else _palette(style.colors)
+    least = 0 if table is None else 1
+    shades, valids = [], [] if seen is None else [seen]
+    for value, limits in zip(style.values, style.limits, strict=True):
+        if isinstance(value, str):
+            numbers, valid = read[value]
+            shades.append(_stretched(numbers, shown.sources[value], limits, style.gamma, least))
+        else:
+            physical = values(value, shown.sources, read, style.floor)
+            valid = np.isfinite(physical)
+            shades.append(_shades(physical, limits, style.gamma, least))
+        valids.append(valid)
+    valid = valids[0] if len(valids) == 1 else np.logical_and.reduce(valids)
+    if not valid.all():
+        shades = [np.where(valid, channel, np.uint8(0)) for channel in shades]
+    return Raster(tuple(shades), valid, table)
+
+
+def values(
+    formula: Formula, sources: Mapping[str, Source], read: Mapping[str, Pixels], floor: float | None
+) -> NDArray[np.float64]:
+    """What a formula gives of layers' pixels, in physical values; NaN where there is no data."""
+    return formula.evaluate({name: physical(*read[name], sources[name]) for name in formula.names}, floor=floor)
+
+
+def physical(numbers: NDArray[Any], valid: NDArray[np.bool_], source: Source) -> NDArray[np.float64]:
+    """Numbers as what they measure; NaN where there is no data."""
+    found: NDArray[np.float64] = numbers * np.float64(source.scale)
+    found += source.offset
+    if not valid.all():
+        found[~valid] = np.nan
+    return found
+
+
+def _kept(numbers: NDArray[Any], valid: NDArray[np.bool_], keep: frozenset[int]) -> NDArray[np.bool_]:
+    """Where a class is one of those that are kept."""
+    return valid & np.isin(numbers, list(keep))
+
+
+def _stretched(numbers: NDArray[Any], source: Source, limits: tuple[float, float], gamma: float, least: int) -> Shades:
+    """Shades of a layer's numbers."""
+    if numbers.dtype.kind != "u" or numbers.dtype.itemsize > 2:
+        return _shades(numbers * source.scale + source.offset, limits, gamma, least)
     # Few enough numbers to compute each once.
-    table = _shades(np.arange(2 ** (8 * band.dtype.itemsize)) * layer.scale + layer.offset, low, high)
-    shades: NDArray[np.uint8] = table[band]
-    return shades
+    return np.take(_table(numbers.dtype.itemsize, source.scale, source.offset, limits, gamma, least), numbers)
+
+
+@lru_cache(maxsize=256)
+def _table(size: int, scale: float, offset: float, limits: tuple[float, float], gamma: float, least: int) -> Shades:
+    """The shade of each whole number of so many bytes."""
+    return _shades(np.arange(2 ** (8 * size)) * scale + offset, limits, gamma, least)
 
 
 @np.errstate(invalid="ignore", over="ignore")  # numbers that mean no data may be NaN, or close to the largest
-def _shades(physical: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    shades: NDArray[np.uint8] = np.clip((physical - low) / (high - low) * 255 + 0.5, 0, 255).astype(np.uint8)
+def _shades(found: NDArray[np.float64], limits: tuple[float, float], gamma: float, least: int) -> Shades:
+    """From the lowest shade at the lower limit to 255 at the upper one."""
+    low, high = limits
+    share = (found - low) / (high - low)
+    if gamma != 1:
+        share = np.clip(share, 0, 1) ** (1 / gamma)
+    shades: Shades = np.clip(share * (255 - least) + (least + 0.5), least, 255).astype(np.uint8)
     return shades
+
+
+@lru_cache(maxsize=64)
+def _palette(name: str) -> NDArray[np.uint8]:
+    """A colour map in 255 steps, after a number that is transparent."""
+    table = np.zeros((256, 4), np.uint8)
+    table[1:] = colors.color_map(name)[np.rint(np.linspace(0, 255, 255)).astype(np.intp)]
+    return table

@@ -1,17 +1,23 @@
-"""Pixels of a layer on the grid of a tile: the level that suits it, the blocks that it touches, and no more."""
+"""Pixels of layers on the grid of a tile: the level that suits it, the blocks that it touches, and no more."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kartotek import grids, sampling
-from kartotek.grids import Grid
-from kartotek.nodata import held, present
-from pixels.blocks import Blocks, Directory
+from kartotek import fast, grids, sampling
+from kartotek.grids import BLOCK, Grid
+from kartotek.nodata import held, is_between, present
+from kartotek.sampling import STEP, Lattice
+from kartotek.stopwatch import Stopwatch
+from pixels.blocks import Block, Blocks
 
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 """Numbers, and where they are data; (rows, columns) both."""
@@ -31,51 +37,90 @@ class Source:
     """Which of the file's bands, from 0 on."""
 
 
-def read(blocks: Blocks, source: Source, target: Grid) -> Pixels:
-    """A layer's pixels on a target grid.
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """How a target grid looks at one level of a file: which blocks it touches, and how its pixels come from them."""
+
+    level: int
+    grid: Grid
+    """Of the level."""
+    shift: tuple[int, int] | None
+    """Row and column of the level's pixel that is the target's first, where the pixels of the two coincide."""
+    lattice: Lattice
+    """Of the level's pixels."""
+    numbers: tuple[int, ...]
+    """The blocks, counted row by row."""
+    rows: slice
+    """The level's pixels that are needed, all of them in these blocks or not shown."""
+    columns: slice
+
+
+def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwatch | None = None) -> list[Pixels]:
+    """Layers' pixels on a target grid, all of them read at once.
 
     Bilinear for measurements and nearest for classes, from the coarsest level whose pixels are no larger than the
     target's. Where the target's pixels are the level's own they are copied.
     """
-    file = blocks.directory(source.key)
-    lattice = sampling.Lattice.between(target, source.grid)
-    level = min(_level(lattice), len(file.levels) - 1)
-    grid = source.grid.coarser(level)
-    image = _Image(blocks, file, level, source.band, grid, held(source.nodata, file.data_type))
-    shift = _shift(target, grid)
-    if shift is None:
-        numbers, inside = _resampled(image, lattice, classes=source.classes)
-    else:
-        numbers, inside = _copied(image, *shift, target)
-    valid = inside & present(numbers, image.nodata)
-    if numbers.dtype.kind == "f":
-        valid &= ~np.isnan(numbers)  # such a pixel can't be shown, whatever nodata is
-    return numbers, valid
+    watch = watch or Stopwatch()
+    with watch.stage("index"):
+        files = blocks.directories({source.key for source in sources})
+        views = [view(target, source.grid, len(files[source.key].levels), classes=source.classes) for source in sources]
+        wanted = dict.fromkeys(
+            Block(source.key, seen.level, number)
+            for source, seen in zip(sources, views, strict=True)
+            for number in seen.numbers
+        )
+    found = blocks.read(wanted, files, watch)
+    with watch.stage("warp"):
+        # Layers that are alike go together, so that where their pixels lie is worked out once.
+        alike: dict[tuple[View, np.dtype[Any], bool], list[int]] = {}
+        for number, (source, seen) in enumerate(zip(sources, views, strict=True)):
+            alike.setdefault((seen, files[source.key].data_type, source.classes), []).append(number)
+        placed: dict[int, Pixels] = {}
+        for (seen, data_type, _), numbers in alike.items():
+            some = [sources[number] for number in numbers]
+            placed |= zip(numbers, _placed(some, data_type, seen, target, found), strict=True)
+        return [placed[number] for number in range(len(sources))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """A band of a file at one of its levels."""
+@lru_cache(maxsize=1024)
+def view(target: Grid, grid: Grid, levels: int, *, classes: bool) -> View:
+    """How a target looks at a file of a grid and so many levels; layers that are alike share it."""
+    lattice = Lattice.between(target, grid)
+    level = min(_level(lattice), levels - 1)
+    place = grid.coarser(level)
+    lattice = lattice.coarser(level)
+    shift = _shift(target, place)
+    touched = _touched(lattice, place, 0.0 if classes else 0.5) if shift is None else _covered(*shift, target, place)
+    if not touched:
+        return View(level, place, shift, lattice, (), slice(0), slice(0))
+    across = -(-place.columns // BLOCK)
+    spans = []
+    for axis, (most, count, points) in enumerate(
+        ((place.rows, target.rows, lattice.rows), (place.columns, target.columns, lattice.columns))
+    ):
+        held = [pair[axis] for pair in touched]
+        first, last = min(held) * BLOCK, min(most, (max(held) + 1) * BLOCK)
+        if shift is not None:
+            low, high = shift[axis], shift[axis] + count
+        else:
+            finite = points[np.isfinite(points)]
+            low, high = math.floor(float(finite.min())) - 1, math.floor(float(finite.max())) + 3
+        spans.append(slice(max(first, low), min(last, high)))
+    numbers = tuple(row * across + column for row, column in sorted(touched))
+    return View(level, place, shift, lattice, numbers, *spans)
 
-    blocks: Blocks
-    file: Directory
-    level: int
-    band: int
-    grid: Grid
-    nodata: float | None
 
-    @property
-    def fill(self) -> float:
-        """What stands where there is no data."""
-        return 0 if self.nodata is None else self.nodata
-
-    def window(self, rows: slice, columns: slice) -> NDArray[Any]:
-        found: NDArray[Any] = self.blocks.window(self.file, self.level, rows, columns)[self.band]
-        return found
-
-    def blank(self, target: Grid) -> Pixels:
-        """The target without any data."""
-        return np.full(target.shape, self.fill, self.file.data_type), np.zeros(target.shape, np.bool_)
+@np.errstate(invalid="ignore")
+def _level(lattice: Lattice) -> int:
+    """The level whose pixels come nearest to the target's from below, as GDAL chooses overviews."""
+    # Along both axes of the target: pixels of a file in degrees are not as wide as they are high.
+    ratios = []
+    for axis in (0, 1):
+        steps = np.hypot(np.diff(lattice.columns, axis=axis), np.diff(lattice.rows, axis=axis))
+        finite = steps[np.isfinite(steps)]
+        ratios.append(float(np.median(finite)) / STEP if finite.size else 1.0)
+    return max(0, int(np.floor(np.log2(max(min(ratios), 1e-9)) + 1e-3)))
 
 
 def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
@@ -88,47 +133,168 @@ def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
     return (row, column) if max(abs(down - row), abs(right - column)) < 1e-9 else None
 
 
+def _covered(row: int, column: int, target: Grid, grid: Grid) -> set[tuple[int, int]]:
+    """(row, column) of the blocks from which pixels are copied."""
+    rows = range(max(0, row), min(grid.rows, row + target.rows))
+    columns = range(max(0, column), min(grid.columns, column + target.columns))
+    if not rows or not columns:
+        return set()
+    return {
+        (down, across)
+        for down in range(rows[0] // BLOCK, rows[-1] // BLOCK + 1)
+        for across in range(columns[0] // BLOCK, columns[-1] // BLOCK + 1)
+    }
+
+
 @np.errstate(invalid="ignore")  # places that PROJ can't reach are infinite
-def _level(lattice: sampling.Lattice) -> int:
-    """The level whose pixels come nearest to the target's from below, as GDAL chooses overviews."""
-    # Along both axes of the target: pixels of a file in degrees are not as wide as they are high.
-    ratios = []
-    for axis in (0, 1):
-        steps = np.hypot(np.diff(lattice.columns, axis=axis), np.diff(lattice.rows, axis=axis))
-        finite = steps[np.isfinite(steps)]
-        ratios.append(float(np.median(finite)) / sampling.STEP if finite.size else 1.0)
-    return max(0, int(np.floor(np.log2(max(min(ratios), 1e-9)) + 1e-3)))
+def _touched(lattice: Lattice, grid: Grid, reach: float) -> set[tuple[int, int]]:
+    """(row, column) of the blocks that hold the pixels from which the target's are computed.
+
+    Those are the ones within `reach` of each place, in pixels. Cells of the lattice that lie in one block are taken
+    whole; in the others each place is looked at, so that no block is read of which nothing is shown.
+    """
+    (north, south), (west, east) = _hull(lattice.rows), _hull(lattice.columns)
+    seen = np.isfinite(north + south + west + east)
+    seen &= (south >= 0) & (north < grid.rows) & (east >= 0) & (west < grid.columns)
+    within = seen & (north >= 0) & (south < grid.rows) & (west >= 0) & (east < grid.columns)
+    first, last = _held(north - reach, west - reach, grid), _held(south + reach, east + reach, grid)
+    whole = within & np.all(first == last, axis=0)
+    touched = np.zeros((-(-grid.rows // BLOCK), -(-grid.columns // BLOCK)), np.bool_)
+    touched[tuple(first[:, whole])] = True
+    if (parted := seen & ~whole).any():
+        rows, columns = _centres(lattice, parted)
+        inside = sampling.inside(grid.shape, columns, rows)
+        rows, columns = rows[inside], columns[inside]
+        steps = (-reach, reach) if reach else (0.0,)
+        for down, across in product(steps, steps):
+            touched[tuple(_held(rows + down, columns + across, grid))] = True
+    return {(int(row), int(column)) for row, column in np.argwhere(touched)}
 
 
-def _copied(image: _Image, row: int, column: int, target: Grid) -> Pixels:
-    """Pixels taken over as they are, from a row and column of the image on."""
-    numbers, inside = image.blank(target)
-    top, left = max(0, row), max(0, column)
-    bottom, right = min(image.grid.rows, row + target.rows), min(image.grid.columns, column + target.columns)
-    if top < bottom and left < right:
-        place = np.s_[top - row : bottom - row, left - column : right - column]
-        numbers[place] = image.window(slice(top, bottom), slice(left, right))
-        inside[place] = True
-    return numbers, inside
+def _centres(lattice: Lattice, cells: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rows, columns) of all places in some cells of a lattice, but for those beyond the target."""
+    steps = np.arange(STEP)
+    top, left = np.nonzero(cells)
+    held = (STEP * top[:, None] + steps < lattice.target.rows)[:, :, None]
+    held = held & (STEP * left[:, None] + steps < lattice.target.columns)[:, None, :]
+    down, across = (steps / STEP)[None, :, None], (steps / STEP)[None, None, :]
+    found = []
+    for points in (lattice.rows, lattice.columns):
+        corners = [points[top + i, left + j][:, None, None] for i in (0, 1) for j in (0, 1)]
+        upper, lower = (one + (other - one) * across for one, other in (corners[:2], corners[2:]))
+        found.append((upper + (lower - upper) * down)[held])
+    return found[0], found[1]
 
 
-def _resampled(image: _Image, lattice: sampling.Lattice, *, classes: bool) -> Pixels:
-    """Pixels computed where the target's centres fall in the image."""
-    height, width = image.grid.shape
+def _hull(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest of the four corners of each cell."""
+    corners = np.stack([points[:-1, :-1], points[:-1, 1:], points[1:, :-1], points[1:, 1:]])
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+@np.errstate(invalid="ignore")  # places that PROJ can't reach are none of those that are looked at
+def _held(rows: NDArray[np.float64], columns: NDArray[np.float64], grid: Grid) -> NDArray[np.int64]:
+    """(row, column) of the block that holds each place, or is next to it; (2, ...)."""
+    limits = ((rows, grid.rows), (columns, grid.columns))
+    blocks: NDArray[np.int64] = np.stack([np.clip(at, 0, most - 1) for at, most in limits]).astype(np.int64) // BLOCK
+    return blocks
+
+
+def _placed(
+    sources: Sequence[Source],
+    data_type: np.dtype[Any],
+    seen: View,
+    target: Grid,
+    found: Mapping[Block, NDArray[Any]],
+) -> list[Pixels]:
+    """The pixels of layers that are alike on the target."""
+    nothing = [held(source.nodata, data_type) for source in sources]
+    fill = [0 if number is None else number for number in nothing]
+    if not seen.numbers:
+        nowhere = np.zeros(target.shape, np.bool_)
+        return [(np.full(target.shape, number, data_type), nowhere) for number in fill]
+    windows = _windows(sources, seen, found, fill, data_type)
+    if seen.shift is not None:
+        return [
+            _copied(window, seen, target, number, blank)
+            for window, number, blank in zip(windows, nothing, fill, strict=True)
+        ]
+    lattice = seen.lattice.moved(seen.rows.start, seen.columns.start)
+    return _resampled(windows, lattice, nothing, fill, classes=sources[0].classes)
+
+
+def _windows(
+    sources: Sequence[Source],
+    seen: View,
+    found: Mapping[Block, NDArray[Any]],
+    fill: Sequence[float],
+    data_type: np.dtype[Any],
+) -> NDArray[Any]:
+    """The level's pixels that are needed, (layers, rows, columns); what is not in one of the blocks is not shown."""
+    rows, columns, across = seen.rows, seen.columns, -(-seen.grid.columns // BLOCK)
+    windows = np.empty((len(sources), rows.stop - rows.start, columns.stop - columns.start), data_type)
+    corners = (rows.start // BLOCK, columns.start // BLOCK, (rows.stop - 1) // BLOCK, (columns.stop - 1) // BLOCK)
+    whole = (corners[2] - corners[0] + 1) * (corners[3] - corners[1] + 1) == len(seen.numbers)
+    for source, blank, window in zip(sources, fill, windows, strict=True):
+        if not whole:
+            window[:] = blank
+        for number in seen.numbers:
+            down, right = (BLOCK * place for place in divmod(number, across))
+            top, left = max(rows.start, down), max(columns.start, right)
+            bottom, end = min(rows.stop, down + BLOCK), min(columns.stop, right + BLOCK)
+            window[top - rows.start : bottom - rows.start, left - columns.start : end - columns.start] = found[
+                Block(source.key, seen.level, number)
+            ][source.band, top - down : bottom - down, left - right : end - right]
+    return windows
+
+
+def _copied(window: NDArray[Any], seen: View, target: Grid, nothing: float | None, fill: float) -> Pixels:
+    """Pixels taken over as they are."""
+    if window.shape == target.shape:
+        return window, _valid(window, nothing)
+    row, column = seen.shift or (0, 0)
+    numbers, valid = np.full(target.shape, fill, window.dtype), np.zeros(target.shape, np.bool_)
+    top, left = seen.rows.start - row, seen.columns.start - column
+    place = np.s_[top : top + window.shape[0], left : left + window.shape[1]]
+    numbers[place], valid[place] = window, _valid(window, nothing)
+    return numbers, valid
+
+
+def _resampled(
+    windows: NDArray[Any], lattice: Lattice, nothing: Sequence[float | None], fill: Sequence[float], *, classes: bool
+) -> list[Pixels]:
+    """Pixels computed where the target's centres fall in the windows."""
+    kernels = fast.kernels(windows.dtype)
+    numbers = [number for number in nothing if number is not None]
+    if kernels is not None and len(numbers) == len(nothing):
+        found = np.empty((len(windows), *lattice.target.shape), windows.dtype)
+        where = lattice.columns, lattice.rows, 0, 0
+        if classes:
+            for window, result, number in zip(windows, found, numbers, strict=True):
+                kernels.nearest(window, *where, int(number), result)
+        else:
+            apart = np.array([is_between(number, windows.dtype) for number in numbers])
+            kernels.bilinear(
+                windows, *where, np.array(numbers, np.int64), np.array(numbers, windows.dtype), apart, found
+            )
+        return [(result, _valid(result, number)) for result, number in zip(found, numbers, strict=True)]
     columns, rows = lattice.expand(0, lattice.target.rows)
-    columns, rows = columns / 2**image.level, rows / 2**image.level
-    near = np.isfinite(columns) & np.isfinite(rows)
-    near &= (columns > -1) & (rows > -1) & (columns < width + 1) & (rows < height + 1)
-    if not near.any():
-        return image.blank(lattice.target)
-    top, bottom = max(0, int(rows[near].min()) - 1), min(height, int(rows[near].max()) + 3)
-    left, right = max(0, int(columns[near].min()) - 1), min(width, int(columns[near].max()) + 3)
-    if top >= bottom or left >= right:
-        return image.blank(lattice.target)
-    window = image.window(slice(top, bottom), slice(left, right))
-    # Places that PROJ can't transform must not become numbers.
-    columns, rows = np.where(near, columns - left, -9.0), np.where(near, rows - top, -9.0)
-    inside = sampling.inside(window.shape, columns, rows)
-    if classes:
-        return sampling.nearest(window, columns, rows, fill=image.fill), inside
-    return sampling.bilinear(window, columns, rows, nodata=image.nodata, fill=image.fill), inside
+    inside = sampling.inside(windows.shape[1:], columns, rows)
+    # Places that lie elsewhere, or that PROJ can't transform, must not become numbers.
+    columns, rows = np.where(inside, columns, -9.0), np.where(inside, rows, -9.0)
+    pixels = []
+    for window, without, blank in zip(windows, nothing, fill, strict=True):
+        if classes:
+            result = sampling.nearest(window, columns, rows, fill=blank)
+        else:
+            result = sampling.bilinear(window, columns, rows, nodata=without, fill=blank)
+        pixels.append((result, _valid(result, without) & inside))
+    return pixels
+
+
+def _valid(numbers: NDArray[Any], nothing: float | None) -> NDArray[np.bool_]:
+    """Where numbers are data."""
+    valid = present(numbers, nothing)
+    if numbers.dtype.kind == "f":
+        valid &= ~np.isnan(numbers)  # such a pixel can't be shown, whatever nodata is
+    return valid

@@ -6,7 +6,7 @@ Keys carry the SHA-256 of what lies under them, so that an object never changes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,13 @@ class Storage(Protocol):
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes from `start` on; fewer than `length` at the end, none after it. Raises NotStored."""
+        ...
+
+    def ranges(self, key: str, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Several parts of an object, each from a start and of a length; fewer bytes at the end. Raises NotStored.
+
+        Those that lie next to each other may come in one request.
+        """
         ...
 
     def size(self, key: str) -> int:

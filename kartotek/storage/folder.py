@@ -7,8 +7,9 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
 
 from kartotek.errors import NotStored, StorageError
@@ -47,10 +48,21 @@ class FolderStorage:
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file, which is opened for each read, so that threads don't disturb each other."""
+        with self._opened(key) as file:
+            file.seek(start)
+            return file.read() if length is None else file.read(length)
+
+    def ranges(self, key: str, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of a file, which is opened once."""
+        with self._opened(key) as file:
+            return [os.pread(file.fileno(), length, start) for start, length in places]
+
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[FileIO]:
         try:
-            with self._path(key).open("rb") as file:
-                file.seek(start)
-                return file.read() if length is None else file.read(length)
+            # Unbuffered: what is asked for is large, or but a few bytes.
+            with self._path(key).open("rb", buffering=0) as file:
+                yield file
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise NotStored(f"{key}: no such file in {self.root.name}") from None
         except OSError as error:

@@ -12,7 +12,7 @@ from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.product import Band, Kind, Layer, LayerType
 from kartotek.storage import FolderStorage
-from pixels import render
+from pixels import layers, render, style
 from pixels.blocks import Blocks
 
 TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
@@ -49,8 +49,8 @@ def ramp(data_type="float32", bands=1):
 
 def drawn(stored, assets, shown, grid=TILE):
     item = {"id": "scene", "assets": assets}
-    found = render.picture(item, {"id": "radar", "renders": {"shown": shown}}, "shown")
-    return render.rgba(stored.blocks, found, grid)
+    found = render.picture(item, style.of_render({"id": "radar", "renders": {"shown": shown}}, "shown"))
+    return render.raster(stored.blocks, found, grid).rgba
 
 
 def shades(physical, low, high):
@@ -94,11 +94,11 @@ def test_numbers_of_any_type_are_shown_by_their_physical_values(stored, data_typ
 
 
 def test_true_colour_is_shown_where_there_is_one_and_else_the_first_render():
-    assert render.usual({"id": "x", "renders": {"a": {}, "true-colour": {}}}) == "true-colour"
-    assert render.usual({"id": "x", "renders": {"b": {}, "a": {}}}) == "b"
+    assert style.usual({"id": "x", "renders": {"a": {}, "true-colour": {}}}) == "true-colour"
+    assert style.usual({"id": "x", "renders": {"b": {}, "a": {}}}) == "b"
     for without in ({}, {"renders": {}}, {"renders": None}):
         with pytest.raises(NotFound, match="'radar' has no renders"):
-            render.usual({"id": "radar", **without})
+            style.usual({"id": "radar", **without})
 
 
 ASSET = {
@@ -144,21 +144,22 @@ LACKING = {
 @pytest.mark.parametrize("what", LACKING)
 def test_an_item_or_a_render_that_lacks_something_is_not_found_and_the_reason_told(what):
     assets, shown, reason = LACKING[what]
-    with pytest.raises(NotFound, match="scene") as told:
-        render.picture({"id": "scene", "assets": assets}, {"id": "radar", "renders": {"shown": shown}}, "shown")
+    with pytest.raises(NotFound, match=r"scene|shown") as told:
+        found = style.of_render({"id": "radar", "renders": {"shown": shown}}, "shown")
+        render.picture({"id": "scene", "assets": assets}, found)
     assert reason in str(told.value)
 
 
 def test_bands_scale_offset_and_nodata_may_be_left_out():
     for bands in ({}, {"bands": []}, {"bands": [{}]}):
-        found = render.source({**without(ASSET, "bands"), **bands})
+        found = layers.source({**without(ASSET, "bands"), **bands})
         assert (found.nodata, found.scale, found.offset, found.classes) == (None, 1, 0, False)
     assert found.grid == Grid(crs="EPSG:3006", left=600_000, top=6_700_000, resolution=10, columns=512, rows=512)
 
 
 def test_classes_are_known_wherever_stac_lets_them_stand():
-    assert render.source({**ASSET, "classification:classes": []}).classes
-    assert render.source({**ASSET, "bands": [{"classification:classes": []}]}).classes
+    assert layers.source({**ASSET, "classification:classes": []}).classes
+    assert layers.source({**ASSET, "bands": [{"classification:classes": []}]}).classes
 
 
 PICTURES = {"1": "e0464e10aa280dfa"}

@@ -13,7 +13,7 @@ from kartotek import grids
 from kartotek.grids import NATIONAL, Grid
 from kartotek.product import ClassValue, Kind, Layer, LayerType
 from kartotek.storage import FolderStorage
-from pixels import render, warp
+from pixels import layers, render, style, warp
 from pixels.blocks import Blocks
 
 TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
@@ -80,7 +80,7 @@ def test_pixels_are_copied_only_where_they_coincide_both_ways(layer, crs, east, 
     place = Grid(crs=crs, left=TILE.left + 300 + east, top=TILE.top - 200 - south, resolution=10, columns=600, rows=300)
     pixels = ground(300, 600)
     blocks, source, path = layer(pixels, place)
-    found, valid = warp.read(blocks, source, TILE)
+    [(found, valid)] = warp.read(blocks, [source], TILE)
     assert np.array_equal(valid, found > 0)
     if east == south == 0:
         assert np.array_equal(found[20:320, 30:], pixels[:, : 512 - 30])
@@ -104,7 +104,7 @@ def test_data_is_told_from_nodata_of_any_kind(layer, target, dtype, nodata):
     pixels[ground(300, 600) == 0] = means_none
     place = Grid(crs=NATIONAL, left=TILE.left + 300, top=TILE.top - 200, resolution=10, columns=600, rows=300)
     blocks, source, path = layer(pixels, place, nodata=nodata, around=means_none)
-    found, valid = warp.read(blocks, source, target)
+    [(found, valid)] = warp.read(blocks, [source], target)
     wanted = by_gdal(path, target, nodata=means_none)
     assert np.array_equal(valid, ~np.isnan(wanted) if np.isnan(means_none) else wanted != means_none)
     assert np.abs(found[valid].astype(float) - wanted[valid]).max() <= 1 and valid.sum() > 100_000
@@ -116,7 +116,7 @@ def test_a_layer_in_which_all_is_data_has_none_beyond_its_edge(layer, target, no
     """Where nodata is left out, and where it is a number that its pixels can't have."""
     place = Grid(crs=NATIONAL, left=TILE.left + 300, top=TILE.top - 200, resolution=10, columns=608, rows=304)
     blocks, source, _ = layer(np.zeros((304, 608), np.uint8), place, nodata=None)
-    found, valid = warp.read(blocks, dataclasses.replace(source, nodata=nodata), target)
+    [(found, valid)] = warp.read(blocks, [dataclasses.replace(source, nodata=nodata)], target)
     assert not found.any()
     down, right = (target.top - place.top) / 10, (place.left - target.left) / 10
     rows, columns = slice(round(down), round(down) + 304), slice(round(right), None)
@@ -127,7 +127,8 @@ def test_a_picture_of_floats_is_transparent_where_they_are_not_numbers(layer):
     pixels = np.linspace(0, 1, 512 * 512, dtype=np.float32).reshape(512, 512)
     pixels[100:200, 100:200] = np.nan
     blocks, source, _ = layer(pixels, TILE, nodata=np.nan)
-    found = render.rgba(blocks, render.Picture((source,) * 3, ((0, 1),) * 3), TILE)
+    shown = style.Style(values=("x", "x", "x"), rescale=((0, 1),))
+    found = render.raster(blocks, render.Picture(style=shown, sources={"x": source}), TILE).rgba
     assert np.array_equal(found[..., 3] == 0, np.isnan(pixels)) and not found[100:200, 100:200].any()
     seen = ~np.isnan(pixels)
     assert np.array_equal(found[..., 0][seen], np.floor(pixels[seen] * 255 + 0.5))
@@ -135,9 +136,9 @@ def test_a_picture_of_floats_is_transparent_where_they_are_not_numbers(layer):
 
 def test_nodata_is_read_as_stac_writes_it():
     asset = {"href": "storage:///x.tif", "proj:code": NATIONAL, "proj:shape": [4, 4], "proj:transform": TILE.transform}
-    assert np.isnan(render.source({**asset, "bands": [{"nodata": "nan"}]}).nodata)
-    assert render.source({**asset, "bands": [{"nodata": -9999}]}).nodata == -9999
-    assert render.source({**asset, "bands": [{}]}).nodata is None
+    assert np.isnan(layers.source({**asset, "bands": [{"nodata": "nan"}]}).nodata)
+    assert layers.source({**asset, "bands": [{"nodata": -9999}]}).nodata == -9999
+    assert layers.source({**asset, "bands": [{}]}).nodata is None
 
 
 @pytest.mark.parametrize("classes", [True, False])
@@ -158,7 +159,7 @@ def test_a_centre_on_an_edge_belongs_to_the_pixel_behind_it(layer, tms, z, resol
     x, y = (left + 700 * resolution - world.left) // side, (world.top - top + 700 * resolution) // side
     target = render.tile_grid(matrices, z, int(x), int(y))
     level = max(0, int(np.log2(target.resolution / resolution)))
-    found, valid = warp.read(blocks, source, target)
+    [(found, valid)] = warp.read(blocks, [source], target)
     wanted = by_gdal(path, target, classes=classes, level=level)
     assert np.array_equal(valid, wanted > 0) and valid.any()
     assert np.abs(found.astype(int) - wanted).max() <= (0 if classes else 1)
@@ -169,7 +170,7 @@ def test_pixels_that_are_narrower_than_high_are_not_taken_from_too_coarse_a_leve
     place = Grid(crs="EPSG:4326", left=16.8, top=60.45, resolution=9e-5, columns=2048, rows=1024)
     blocks, source, path = layer(ground(1024, 2048), place)
     target = Grid(crs=NATIONAL, left=602_000, top=6_700_000, resolution=13, columns=256, rows=256)
-    found, valid = warp.read(blocks, source, target)
+    [(found, valid)] = warp.read(blocks, [source], target)
     wanted = by_gdal(path, target, level=0)
     assert (valid == (wanted > 0)).mean() > 0.999 and valid.mean() > 0.9
     both = valid & (wanted > 0)
