@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from threading import Lock
 
 import orjson
@@ -23,7 +22,7 @@ class Pictures:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._made: LRUCache[tuple[bytes, bytes, Shown], Picture] = LRUCache(MOST)
+        self._made: LRUCache[tuple[bytes, Shown], Picture] = LRUCache(MOST)
         self._lock = Lock()
 
     def of_item(self, reader: Reader, collection: str, item: str, shown: Shown) -> Picture:
@@ -31,16 +30,12 @@ class Pictures:
 
         The catalog is asked each time: what was said of an item before may not be true, or for this reader, any more.
         """
-        kind, content = self._catalog.collection(reader, collection), self._catalog.item(reader, collection, item)
-        key = (_digest(kind), _digest(content), shown)
+        described = self._catalog.described(reader, collection, item)
+        key = (described.tag, shown)
         with self._lock:
             found = self._made.get(key)
         if found is None:
-            found = render.picture(orjson.loads(content), shown.style(orjson.loads(kind)))
+            found = render.picture(orjson.loads(described.item), shown.style(orjson.loads(described.collection)))
             with self._lock:
                 self._made[key] = found
         return found
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()

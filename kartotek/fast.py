@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -17,10 +18,20 @@ def load(pixels: int = MANY) -> None:
     """Have the compiled loops ready, if they are installed and so many pixels are worth it."""
     global _kernels
     if _kernels is None and pixels >= MANY:
-        try:
-            _kernels = importlib.import_module("kartotek.kernels")
-        except ImportError:
-            return
+        _kernels = _installed()
+
+
+@cache
+def _installed() -> ModuleType | None:
+    try:
+        return importlib.import_module("kartotek.kernels")
+    except ImportError:
+        return None
+
+
+def loaded() -> ModuleType | None:
+    """`kartotek.kernels`, if it is loaded."""
+    return _kernels
 
 
 def kernels(data_type: np.dtype[np.generic]) -> ModuleType | None:

@@ -51,11 +51,55 @@ def _line(points, row, first, starts, slopes):  # type: ignore[no-untyped-def]
         slopes[point] = (starts[point + 1] - starts[point]) / STEP
 
 
-@_compiled(*_for_all(lambda kind: int64(kind[:, :], float64, float64, int64, int64, boolean)))
-def _weighed(source, x, y, nothing, fill, apart):  # type: ignore[no-untyped-def]
+@_compiled(float64(float64[:, ::1], int64, int64, float64, float64))
+def _within(points, row, column, down, across):  # type: ignore[no-untyped-def]
+    """A coordinate within a cell of a lattice, by the shares of the way down and across."""
+    start = points[row, column] * (1 - down) + points[row + 1, column] * down
+    end = points[row, column + 1] * (1 - down) + points[row + 1, column + 1] * down
+    return start + (end - start) * across
+
+
+@_compiled(void(float64[:, ::1], float64[:, ::1], int64, int64, int64, int64, float64, int64, boolean[:, ::1]))
+def touched(columns, rows, width, height, across, down, reach, bits, result):  # type: ignore[no-untyped-def]
+    """`pixels.warp._touched`: which blocks of a raster hold pixels within reach of the places of a lattice.
+
+    `across` and `down` are the places of the lattice, `width` and `height` the raster's pixels, 2^`bits` a block's.
+    """
+    for row in range(rows.shape[0] - 1):
+        for column in range(rows.shape[1] - 1):
+            x0, x1 = columns[row, column], columns[row, column + 1]
+            x2, x3 = columns[row + 1, column], columns[row + 1, column + 1]
+            y0, y1 = rows[row, column], rows[row, column + 1]
+            y2, y3 = rows[row + 1, column], rows[row + 1, column + 1]
+            if not np.isfinite(x0 + x1 + x2 + x3 + y0 + y1 + y2 + y3):
+                continue
+            west, east = min(x0, x1, x2, x3), max(x0, x1, x2, x3)
+            north, south = min(y0, y1, y2, y3), max(y0, y1, y2, y3)
+            if east < -EDGE or west >= width or south < -EDGE or north >= height:
+                continue
+            if west >= reach and east < width - reach and north >= reach and south < height - reach:
+                i, j = int64(north - reach) >> bits, int64(west - reach) >> bits
+                if i == int64(south + reach) >> bits and j == int64(east + reach) >> bits:
+                    result[i, j] = True
+                    continue
+            for i in range(min(STEP, down - row * STEP)):
+                for j in range(min(STEP, across - column * STEP)):
+                    x = _within(columns, row, column, i / STEP, j / STEP)
+                    y = _within(rows, row, column, i / STEP, j / STEP)
+                    if x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE:
+                        upper, lower = int64(max(y - reach, 0.0)) >> bits, int64(min(y + reach, height - 1.0)) >> bits
+                        left, right = int64(max(x - reach, 0.0)) >> bits, int64(min(x + reach, width - 1.0)) >> bits
+                        result[upper, left] = True
+                        result[upper, right] = True
+                        result[lower, left] = True
+                        result[lower, right] = True
+
+
+@_compiled(*_for_all(lambda kind: int64(kind[:, :, ::1], int64, float64, float64, int64, int64, boolean)))
+def _weighed(sources, band, x, y, nothing, fill, apart):  # type: ignore[no-untyped-def]
     """`sampling.bilinear` at a place that the source holds, where some of its neighbours have no data."""
-    height, width = source.shape
-    if int64(source[int64(y + EDGE), int64(x + EDGE)]) == nothing:
+    _, height, width = sources.shape
+    if int64(sources[band, int64(y + EDGE), int64(x + EDGE)]) == nothing:
         return fill
     x -= 0.5
     y -= 0.5
@@ -68,10 +112,10 @@ def _weighed(source, x, y, nothing, fill, apart):  # type: ignore[no-untyped-def
         for beside in range(2):
             weight_x = across if beside else _ONE - across
             r, c = i + below, j + beside
-            if r < 0 or c < 0 or r >= height or c >= width or int64(source[r, c]) == nothing:
+            if r < 0 or c < 0 or r >= height or c >= width or int64(sources[band, r, c]) == nothing:
                 continue
             weight = weight_x * weight_y
-            total += weight * float32(source[r, c])
+            total += weight * float32(sources[band, r, c])
             weights += weight
     found = int64(np.floor(total / max(weights, _LEAST) + _HALF))
     return nothing + 1 if apart and found == nothing else found
@@ -129,12 +173,12 @@ def bilinear(sources, columns, rows, top, left, nothing, fill, apart, result):  
                         result[band, row, column] = without + 1 if apart[band] and found == without else found
                     else:
                         result[band, row, column] = _weighed(
-                            sources[band], x, y, without, int64(fill[band]), apart[band]
+                            sources, band, x, y, without, int64(fill[band]), apart[band]
                         )
             elif x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE:
                 for band in range(bands):
                     result[band, row, column] = _weighed(
-                        sources[band], x, y, nothing[band], int64(fill[band]), apart[band]
+                        sources, band, x, y, nothing[band], int64(fill[band]), apart[band]
                     )
             else:
                 for band in range(bands):

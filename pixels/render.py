@@ -84,7 +84,7 @@ def picture(item: Mapping[str, Any], style: Style) -> Picture:
         reason = f"no {error.args[0]!r}"
     except (TypeError, ValueError, IndexError, AttributeError, ProjError) as error:
         reason = str(error)
-    raise NotFound(f"item {item['id']!r} can't be shown so: {reason}")
+    raise NotFound(f"item {item['id']!r} of collection {item.get('collection')!r} can't be shown so: {reason}")
 
 
 def _picture(assets: Mapping[str, Any], style: Style) -> Picture:

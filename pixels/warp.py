@@ -61,6 +61,7 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
     Bilinear for measurements and nearest for classes, from the coarsest level whose pixels are no larger than the
     target's. Where the target's pixels are the level's own they are copied.
     """
+    fast.load()  # the first tile waits for it: many will come
     watch = watch or Stopwatch()
     with watch.stage("index"):
         files = blocks.directories({source.key for source in sources})
@@ -153,13 +154,17 @@ def _touched(lattice: Lattice, grid: Grid, reach: float) -> set[tuple[int, int]]
     Those are the ones within `reach` of each place, in pixels. Cells of the lattice that lie in one block are taken
     whole; in the others each place is looked at, so that no block is read of which nothing is shown.
     """
+    touched = np.zeros((-(-grid.rows // BLOCK), -(-grid.columns // BLOCK)), np.bool_)
+    if (kernels := fast.loaded()) is not None:
+        sizes = grid.columns, grid.rows, lattice.target.columns, lattice.target.rows
+        kernels.touched(lattice.columns, lattice.rows, *sizes, reach, BLOCK.bit_length() - 1, touched)
+        return {(int(row), int(column)) for row, column in np.argwhere(touched)}
     (north, south), (west, east) = _hull(lattice.rows), _hull(lattice.columns)
     seen = np.isfinite(north + south + west + east)
     seen &= (south >= 0) & (north < grid.rows) & (east >= 0) & (west < grid.columns)
     within = seen & (north >= 0) & (south < grid.rows) & (west >= 0) & (east < grid.columns)
     first, last = _held(north - reach, west - reach, grid), _held(south + reach, east + reach, grid)
     whole = within & np.all(first == last, axis=0)
-    touched = np.zeros((-(-grid.rows // BLOCK), -(-grid.columns // BLOCK)), np.bool_)
     touched[tuple(first[:, whole])] = True
     if (parted := seen & ~whole).any():
         rows, columns = _centres(lattice, parted)

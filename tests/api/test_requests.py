@@ -100,13 +100,18 @@ def test_endpoints_and_the_readers_of_blocks_know_the_request(published, client)
             seen.add((threading.current_thread().name.partition("_")[0], logs.request.get()))
             return super().read(key, start, length)
 
+        def ranges(self, key, places):
+            seen.add((threading.current_thread().name.partition("_")[0], logs.request.get()))
+            return super().ranges(key, places)
+
     app = create_app(Settings(url="http://catalog.test"), published.catalog, Watched(published.local.root))
     [item] = client.get("/search?limit=1").json()["features"]
     path = f"/tiles/{item['collection']}/{item['id']}/SWEREF99TM"
     for zoom in range(8):
         for x, y in covering(item, zoom):
-            TestClient(app).get(f"{path}/{zoom}/{x}/{y}.png", headers={"X-Request-ID": f"zoom-{zoom}"})
-    assert {thread for thread, _ in seen} >= {"blocks"} and len({thread for thread, _ in seen}) > 1
+            for query in ("", "?assets=B08"):  # one layer is read by the endpoint's own thread
+                TestClient(app).get(f"{path}/{zoom}/{x}/{y}.png{query}", headers={"X-Request-ID": f"zoom-{zoom}"})
+    assert {thread for thread, _ in seen} >= {"read"} and len({thread for thread, _ in seen}) > 1
     assert all(re.fullmatch(r"zoom-\d", name or "") for _, name in seen)
 
 

@@ -20,11 +20,11 @@ from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
 from converters import cog
-from kartotek import grids
+from kartotek import grids, indices
 from kartotek.product import Kind, Layer, LayerType
 from kartotek.settings import Settings
 from kartotek.storage import MARKER, FolderStorage
-from pixels import render, style
+from pixels import colors, render, style
 from pixels.blocks import Blocks
 
 MERCATOR = 20_037_508.342789244
@@ -457,3 +457,210 @@ def test_what_can_not_be_shown_is_not_found_and_the_reason_told(radar, collectio
     answer = radar[0](without=without, **collection)
     assert answer.status_code == 404 and answer.headers["content-type"] == "application/problem+json"
     assert "generated" in answer.json()["detail"]
+
+
+# What a tile shows
+
+
+def shown(client, item, query, *, tms="SWEREF99TM10", z=8, form="png"):
+    """A tile of the item's middle as it is asked for: (answer, its pixels)."""
+    x, y = middle(item, tms, z)
+    path = address(item, tms, z, x, y).removesuffix("png") + form
+    answer = client.get(f"{path}?{query}")
+    assert answer.status_code == 200, answer.text
+    return answer, np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA")).astype(int)
+
+
+def reflectance(demo, item, name):
+    """A band where the middle tile of the native set lies, as NumPy computes it; NaN without data."""
+    asset = item["assets"][name]
+    left, top, metres = place("SWEREF99TM10", 8, *middle(item, "SWEREF99TM10", 8))
+    row, column = (asset["proj:bbox"][3] - top) / metres, (left - asset["proj:bbox"][0]) / metres
+    with opened(demo, asset, 0) as file:
+        numbers = file.read(1, window=Window(column, row, 512, 512), boundless=True, fill_value=0)
+    band = asset["bands"][0]
+    return np.where(numbers == 0, np.nan, numbers * band["raster:scale"] + band["raster:offset"])
+
+
+def colours(name):
+    """A colour map's colours in 255 steps."""
+    return colors.color_map(name)[np.rint(np.linspace(0, 255, 255)).astype(int)].astype(int)
+
+
+def test_an_index_is_shown_in_its_range_and_colours_of_reflectance(local, demo, items):
+    for granule in ("33VXG", "33VUC"):  # and at the swath's edge, where there is none
+        item = items[granule]
+        nir, red = (np.maximum(reflectance(demo, item, name), 0) for name in ("B08", "B04"))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wanted = (nir - red) / (nir + red)
+        _, found = shown(local, item, "index=ndvi")
+        index = indices.INDICES["ndvi"]
+        seen = np.isfinite(wanted)
+        assert np.array_equal(found[..., 3] == 255, seen) and seen.any()
+        steps = (wanted[seen] - index.low) / (index.high - index.low) * 254
+        table = colours(index.colors)[:, :3]
+        sure = np.abs(steps - np.floor(steps) - 0.5) > 1e-6
+        assert np.array_equal(found[seen][sure][:, :3], table[np.clip(np.floor(steps[sure] + 0.5), 0, 254).astype(int)])
+
+
+def test_a_formula_of_common_names_is_what_the_index_of_it_is(local, items):
+    item = items["33VXG"]
+    _, index = shown(local, item, "index=NDVI")
+    formula = "expression=(max(nir,0)-max(red,0))/(max(nir,0)%2Bmax(red,0))"
+    kind = indices.INDICES["ndvi"]
+    _, found = shown(local, item, f"{formula}&rescale={kind.low},{kind.high}&colormap_name={kind.colors}")
+    assert np.array_equal(found, index)
+
+
+def test_bands_are_shown_as_they_are_asked_for(local, demo, items):
+    item = items["33VXG"]
+    _, grey = shown(local, item, "assets=nir&rescale=0,0.5")
+    wanted = np.clip(reflectance(demo, item, "B08") / 0.5 * 255 + 0.5, 0, 255)
+    seen = np.isfinite(wanted)
+    assert np.array_equal(grey[..., 0][seen], wanted[seen].astype(int)) and np.array_equal(grey[..., 3] == 255, seen)
+    _, false = shown(local, item, "render=false-colour")
+    _, named = shown(local, item, "assets=B08,B04,B03")
+    assert np.array_equal(false[..., 3], named[..., 3])  # true colour's limits are those of B04 and B03
+    _, pairs = shown(local, item, "assets=B08,B04,B03&rescale=0,0.5,0,0.4,0,0.4")
+    assert np.array_equal(pairs[..., 0], grey[..., 0]) and not np.array_equal(pairs, false)
+    _, lighter = shown(local, item, "assets=nir&rescale=0,0.5&gamma=2")
+    assert (lighter[..., 0] >= grey[..., 0])[seen].all() and lighter.sum() > grey.sum()
+    _, coloured = shown(local, item, "assets=nir&rescale=0,0.5&colormap_name=viridis")
+    steps = np.clip(reflectance(demo, item, "B08")[seen] / 0.5 * 254 + 0.5, 0, 254)
+    assert np.array_equal(coloured[seen][:, :3], colours("viridis")[np.floor(steps).astype(int), :3])
+
+
+def test_classes_have_their_own_colours_and_none_is_nothing(local, demo, items):
+    item = items["33VXG"]
+    classes = {one["value"]: one for one in item["assets"]["SCL"]["classification:classes"]}
+    asset = item["assets"]["SCL"]
+    left, top, metres = place("SWEREF99TM10", 7, *middle(item, "SWEREF99TM10", 7))
+    with opened(demo, asset, 0) as file:
+        row, column = (asset["proj:bbox"][3] - top) / metres, (left - asset["proj:bbox"][0]) / metres
+        codes = file.read(1, window=Window(column, row, 512, 512), boundless=True, fill_value=0)
+    _, found = shown(local, item, "assets=SCL", z=7)
+    for code in np.unique(codes):
+        here = found[codes == code]
+        if code == 0:
+            assert not here[:, 3].any()
+        else:
+            assert (here == [*bytes.fromhex(classes[int(code)]["color_hint"]), 255]).all()
+    assert len(np.unique(codes)) > 2
+
+
+def test_a_mask_leaves_out_what_its_classes_hide(local, items):
+    item = items["33VXG"]
+    _, whole = shown(local, item, "", z=7)
+    _, clear = shown(local, item, "mask=clear", z=7)
+    _, scl = shown(local, item, "assets=SCL", z=7)
+    codes = {one["value"]: (*bytes.fromhex(one["color_hint"]), 255)
+             for one in item["assets"]["SCL"]["classification:classes"]}  # fmt: skip
+    of = {colour: code for code, colour in codes.items()}
+    numbers = np.array([of.get(tuple(pixel), 0) for pixel in scl.reshape(-1, 4)]).reshape(512, 512)
+    kept = np.isin(numbers, (4, 5, 6, 11)) & (whole[..., 3] == 255)
+    assert np.array_equal(clear[..., 3] == 255, kept) and 0 < kept.sum() < (whole[..., 3] == 255).sum()
+    assert np.array_equal(clear[kept], whole[kept])
+    _, water = shown(local, item, "mask=6", z=7)
+    assert np.array_equal(water[..., 3] == 255, (numbers == 6) & (whole[..., 3] == 255))
+
+
+def test_other_forms_show_the_same(local, items):
+    item = items["33VUC"]
+    answer, png = shown(local, item, "")
+    assert answer.headers["content-type"] == "image/png"
+    for form, kind in (("webp", "image/webp"), ("jpg", "image/jpeg"), ("jpeg", "image/jpeg")):
+        answer, found = shown(local, item, "", form=form)
+        assert answer.headers["content-type"] == kind
+        seen = png[..., 3] == 255
+        assert np.abs(found[seen][:, :3] - png[seen][:, :3]).mean() < 12
+        if form == "webp":
+            assert np.array_equal(found[..., 3] == 255, seen)
+        else:
+            assert found[~seen][:, :3].mean() > 240  # white
+    for query in ("index=ndvi", "assets=SCL", "assets=B04"):
+        for form in ("webp", "jpg"):
+            shown(local, item, query, form=form)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "word"),
+    [
+        ("index=nope", 400, "ndvi"),
+        ("assets=B04,B03", 400, "one or three"),
+        ("assets=nope", 400, "rescale"),
+        ("assets=nope&rescale=0,1", 404, "nope"),
+        ("assets=AOT", 400, "rescale"),
+        ("assets=B04&index=ndvi", 400, "one of these"),
+        ("assets=", 400, "layers"),
+        ("render=nope", 404, "true-colour"),
+        ("expression=nir", 400, "rescale"),
+        ("expression=nir/nope&rescale=0,1", 404, "nope"),
+        ("expression=nir/&rescale=0,1", 400, "formula"),
+        ("expression=__import__('os')&rescale=0,1", 400, "formula"),
+        ("rescale=1,1", 400, "rescale"),
+        ("rescale=0,nan", 400, "rescale"),
+        ("rescale=0,1,2", 400, "rescale"),
+        ("gamma=0", 400, "gamma"),
+        ("gamma=nan", 400, "gamma"),
+        ("index=ndvi&colormap_name=nope", 400, "viridis"),
+        ("mask=x", 400, "mask"),
+        ("mask=70000", 400, "mask"),
+        ("empty=404", 400, "empty"),
+    ],
+)
+def test_what_can_not_be_shown_is_told_with_what_would_do(local, items, query, status, word):
+    item = items["33VXG"]
+    path = address(item, "SWEREF99TM10", 8, *middle(item, "SWEREF99TM10", 8))
+    answer = local.get(f"{path}?{query}")
+    assert answer.status_code == status, answer.text
+    assert word in answer.text and answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_form_that_is_none_is_told(local, items):
+    item = items["33VXG"]
+    answer = local.get(address(item, "SWEREF99TM10", 8, *middle(item, "SWEREF99TM10", 8)).replace(".png", ".gif"))
+    assert answer.status_code == 404 and "webp" in answer.text
+
+
+def test_where_nothing_is_seen_there_may_be_no_body(local, items):
+    path = address(items["33VXG"], "SWEREF99TM10", 8, 0, 0)
+    assert local.get(path).status_code == 200
+    answer = local.get(f"{path}?empty=204")
+    assert (answer.status_code, answer.content) == (204, b"")
+    there = address(items["33VXG"], "SWEREF99TM10", 8, *middle(items["33VXG"], "SWEREF99TM10", 8))
+    assert local.get(f"{there}?empty=204").status_code == 200
+
+
+def test_each_stage_of_a_tile_tells_its_time(local, items):
+    answer, _ = shown(local, items["33VXG"], "index=ndmi&mask=clear")
+    stages = [part.partition(";dur=") for part in answer.headers["server-timing"].split(", ")]
+    assert {name for name, _, _ in stages} >= {"index", "read", "warp", "render", "encode"}
+    assert all(float(ms) >= 0 for _, _, ms in stages)
+
+
+def test_head_is_answered_without_a_body(local, items):
+    path = address(items["33VXG"], "SWEREF99TM10", 8, *middle(items["33VXG"], "SWEREF99TM10", 8))
+    answer, whole = local.head(path), local.get(path)
+    assert answer.status_code == 200 and not answer.content
+    assert answer.headers["etag"] == whole.headers["etag"]
+    assert answer.headers["content-length"] == str(len(whole.content))
+
+
+def test_no_header_of_a_file_is_read_for_what_was_published(demo, items):
+    """Where the blocks lie stands in the catalog."""
+    reads = []
+
+    class Counted(FolderStorage):
+        def read(self, key, start=0, length=None):
+            reads.append((key, start, length))
+            return super().read(key, start, length)
+
+        def ranges(self, key, places):
+            reads.extend((key, *one) for one in places)
+            return super().ranges(key, places)
+
+    client = TestClient(create_app(demo.settings, demo.catalog, Counted(demo.local.root)))
+    shown(client, items["33VXG"], "")
+    assert len(reads) == 3 and all(start > 0 for _, start, _ in reads)
+    shown(client, items["33VXG"], "assets=B04,B03,B02&gamma=2")
+    assert len(reads) == 3  # they are kept decoded

@@ -1,6 +1,7 @@
 """Layers of all kinds, written by our own writer, on the grids of tiles."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from converters import cog
-from kartotek import grids
+from kartotek import fast, grids, sampling
 from kartotek.grids import NATIONAL, Grid
 from kartotek.product import ClassValue, Kind, Layer, LayerType
 from kartotek.storage import FolderStorage
@@ -23,6 +24,19 @@ CODES = tuple(ClassValue(value=code, name=f"class_{code}", description="", color
 
 BETWEEN = dataclasses.replace(TILE, left=TILE.left + 3.3, top=TILE.top - 1.2)
 """Its pixels lie between those of 10 m."""
+
+
+@pytest.fixture(params=["NumPy", "Numba"], autouse=True)
+def loops(request, monkeypatch):
+    """All of it with NumPy's loops, and with the compiled ones."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(fast, "_installed", lambda: None)
+        monkeypatch.setattr(fast, "_kernels", None)
+    else:
+        fast.load()
+        if fast.loaded() is None:
+            pytest.skip("Numba is not installed (the extra `fast`)")
+    warp.view.cache_clear()
 
 
 @pytest.fixture
@@ -175,3 +189,29 @@ def test_pixels_that_are_narrower_than_high_are_not_taken_from_too_coarse_a_leve
     assert (valid == (wanted > 0)).mean() > 0.999 and valid.mean() > 0.9
     both = valid & (wanted > 0)
     assert (np.abs(found[both].astype(int) - wanted[both]) <= 1).mean() > 0.999
+
+
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("resolution", [10, 20, 60])
+def test_no_block_is_read_but_those_that_hold_what_is_shown(resolution, classes):
+    """As each pixel alone says where its neighbours lie."""
+    place = Grid(crs=NATIONAL, left=573_440, top=6_717_440, resolution=resolution, columns=3040, rows=2976)
+    matrices = grids.tile_matrix_sets()["WebMercatorQuad"]
+    seen = 0
+    for z in range(7, 15):
+        corner = matrices.tile(16.4, 60.5, z)
+        for right, down in ((0, 0), (1, 0), (0, 1), (2, 1)):
+            found = warp.view(
+                render.tile_grid(matrices, z, corner.x + right, corner.y + down), place, 4, classes=classes
+            )
+            columns, rows = found.lattice.expand(0, 256)
+            inside = sampling.inside(found.grid.shape, columns, rows)
+            steps = (0,) if classes else (-0.5, 0.5)
+            wanted = set()
+            for i, j in itertools.product(steps, steps):
+                at = np.clip(np.floor(rows[inside] + i), 0, found.grid.rows - 1) // 512
+                beside = np.clip(np.floor(columns[inside] + j), 0, found.grid.columns - 1) // 512
+                wanted |= set((at * -(-found.grid.columns // 512) + beside).astype(int))
+            assert set(found.numbers) == wanted
+            seen += len(wanted)
+    assert seen > 20
