@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -32,68 +30,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+from servers import PGSTAC, environment, free_port, listening, pg, postgres, sql, uvicorn
 
 HERE = Path(__file__).resolve().parent
 PEER = ["stac-fastapi.pgstac==7.2.0", "pypgstac[psycopg]==0.10.0", "uvicorn[standard]", "asyncpg", "starlette"]
-PGSTAC = "alter database pgstac set search_path to pgstac, public"
 SERVERS = ("pgstac", "pgstac-tuned", "floor", "kartotek-postgis", "kartotek-sqlite")
 SECONDS = 4.0
 """How long eight clients ask one shape."""
-
-
-# PostgreSQL
-
-
-@contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[int]:
-    """A server on the data in a folder, and its port."""
-    bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))[-1].parent
-    other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
-    data = folder / "postgres"
-    if not data.exists():
-        data.mkdir()
-        if other:
-            shutil.chown(data, "postgres", "postgres")
-        initdb = [*other, bin / "initdb", "-D", data, "-U", "kartotek", "-A", "trust", "-E", "UTF8"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd="/")
-    port = free_port()
-    options = {"shared_buffers": "3GB", "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": port,
-               "max_wal_size": "8GB"}  # fmt: skip
-    words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    process = subprocess.Popen([*other, bin / "postgres", "-D", data, *words], cwd="/", stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port)
-        yield port
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-
-def sql(port: int, database: str, *statements: str) -> None:
-    """Run statements."""
-    for statement in statements:
-        subprocess.run(
-            ["psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(port), "-U", "kartotek",
-             "-d", database, "-c", statement], check=True,
-        )  # fmt: skip
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def wait_for(port: int, seconds: float = 60) -> None:
-    """Return once somebody listens."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"nobody listens on port {port}")
 
 
 # Preparing
@@ -102,11 +45,7 @@ def wait_for(port: int, seconds: float = 60) -> None:
 def prepare(folder: Path, peers: Path, count: int) -> None:
     """Items, queries, databases; what is there already stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    peer = folder / "venv" / "bin"
-    uv = Path(sys.executable).with_name("uv")
-    if not peer.exists():
-        subprocess.run([uv, "venv", "-q", folder / "venv"], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "--python", peer / "python", *PEER], check=True)
+    environment(folder / "venv", PEER)
     items, queries = folder / "items.ndjson", folder / "queries.json"
     if not queries.exists():
         subprocess.run([sys.executable, peers / "make_items.py", "--n", str(count), "--out", items], check=True)
@@ -135,11 +74,6 @@ def timed(command: list[Any], **environment: str) -> float:
     began = time.perf_counter()
     subprocess.run([str(word) for word in command], check=True, env=os.environ | environment, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
-
-
-def pg(port: int, database: str) -> dict[str, str]:
-    """The variables by which libpq and pgstac know a database."""
-    return {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "kartotek", "PGPASSWORD": "x", "PGDATABASE": database}
 
 
 def enter_pgstac(folder: Path, peers: Path, port: int, _name: str) -> float:
@@ -209,30 +143,23 @@ def enter_kartotek(folder: Path, peers: Path, port: int, name: str) -> float:
 def served(name: str, folder: Path, port: int) -> Iterator[tuple[int, psutil.Process]]:
     """One worker of a server: its port and its process."""
     own = free_port()
-    uvicorn = [folder / "venv" / "bin" / "python", "-m", "uvicorn", "--port", str(own), "--no-access-log",
-               "--loop", "uvloop", "--http", "httptools", "--log-level", "error"]  # fmt: skip
+    peer = uvicorn(folder / "venv" / "bin", own)
     known = pg(port, "pgstac") | {"USE_API_HYDRATE": "TRUE", "FLOOR": f"postgresql://kartotek@127.0.0.1:{port}/floor"}
     match name:
         case "pgstac":
-            command = [*uvicorn, "--factory", "stac_fastapi.pgstac.app:create_app"]
+            command = [*peer, "--factory", "stac_fastapi.pgstac.app:create_app"]
         case "pgstac-tuned":
-            command = [*uvicorn, "--app-dir", HERE / "search_peers", "tuned:app"]
+            command = [*peer, "--app-dir", HERE / "search_peers", "tuned:app"]
         case "floor":
-            command = [*uvicorn, "--app-dir", HERE / "search_peers", "floor:app"]
+            command = [*peer, "--app-dir", HERE / "search_peers", "floor:app"]
         case _:
             database = f"postgresql://kartotek@127.0.0.1:{port}/kartotek"
             if name == "kartotek-sqlite":
                 database = f"sqlite:///{folder / 'kartotek.db'}"
             command = [Path(sys.executable).with_name("kartotek"), "--log-level", "warning", "serve",
                        "--port", str(own), "--database", database, "--storage", folder / "store"]  # fmt: skip
-    words = [str(word) for word in command]
-    process = subprocess.Popen(words, env=os.environ | known, stdout=subprocess.DEVNULL)
-    try:
-        wait_for(own)
-        yield own, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
+    with listening(command, own, os.environ | known) as process:
+        yield own, process
 
 
 class Client:
