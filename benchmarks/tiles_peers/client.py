@@ -4,7 +4,8 @@
 
 A request is [method, path, body]. Each is asked once, in turn by whichever connection is free; with SECONDS above 0 the
 list goes round until they are over. BODIES is a file for the bodies of the first round, or "-". Figures: seconds in
-all; and of each answer its status, its milliseconds, its bytes, and its Server-Timing.
+all; of each answer its milliseconds, its bytes, its media type and its Server-Timing; and of those of another status
+than 200 their number, their status and how they begin.
 """
 
 import asyncio
@@ -59,7 +60,7 @@ class Load:
 
     def __init__(self, requests, clients, seconds):
         self.requests, self.clients, self.seconds = requests, clients, seconds
-        self.asked, self.answers, self.bodies = 0, [], {}
+        self.asked, self.answers, self.bodies, self.wrong = 0, [], {}, []
         self.over = asyncio.get_running_loop().create_future()
 
     def take(self):
@@ -74,6 +75,9 @@ class Load:
 
     def answered(self, number, took, head, body):
         self.answers.append((took, head, len(body)))
+        status = int(head.split(maxsplit=2)[1])
+        if status != 200:
+            self.wrong.append((number, status, body[:200].decode(errors="replace")))
         if number < len(self.requests):
             self.bodies[number] = bytes(body)
 
@@ -117,11 +121,11 @@ async def main():
                 body = load.bodies[number]
                 file.write(len(body).to_bytes(4, "little") + body)
     answers = [
-        {"status": int(head.split()[1]), "ms": 1000 * took, "bytes": size, "type": header(head, "content-type"),
+        {"ms": 1000 * took, "bytes": size, "type": header(head, "content-type"),
          "timing": header(head, "server-timing")}
         for took, head, size in load.answers
     ]  # fmt: skip
-    json.dump({"seconds": taken, "answers": answers}, sys.stdout)
+    json.dump({"seconds": taken, "answers": answers, "wrong": load.wrong}, sys.stdout)
 
 
 uvloop.run(main())
