@@ -155,7 +155,8 @@ def _tiles(shape: Shape, items: Sequence[Item], chance: random.Random) -> Iterat
         column, row = int((x - origin.left) // span) - WIDE // 2, int((origin.top - y) // span) - HIGH // 2
         view = [morecantile.Tile(column + i, row + j, shape.zoom) for j in range(HIGH) for i in range(WIDE)]
         places = [_centres(tms.xy_bounds(tile), matrix.tileWidth, to_ground, crs) for tile in view]
-        if shape.kind == "tile" and not all(item.inside(*place).all() for place in places):
+        seen = items if shape.kind == "mosaic" else [item]
+        if not all(np.logical_or.reduce([one.inside(*place) for one in seen]).all() for place in places):
             continue
         found += 1
         for tile, (east_of, north_of) in zip(view, places, strict=True):
