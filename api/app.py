@@ -15,6 +15,7 @@ from api import (
     errors,
     files,
     metrics,
+    numbers,
     openapi,
     page,
     products,
@@ -52,7 +53,9 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.add_middleware(Head)
     app.add_middleware(Requests)  # the last is the outermost
     blocks = Blocks(storage, memory=settings.cache_mb << 20, kept=catalog.directories)
-    app.include_router(tiles.router(Pictures(catalog), blocks))
+    pictures = Pictures(catalog)
+    app.include_router(numbers.router(catalog, pictures, blocks))
+    app.include_router(tiles.router(pictures, blocks))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))
     app.include_router(queryables.router(settings, catalog))

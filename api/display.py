@@ -57,7 +57,7 @@ class Shown(BaseModel):
             found = replace(found, colors=colors.known(self.colormap_name))
         if self.mask is not None:
             name, clear = style.mask(collection)
-            found = replace(found, mask=name, keep=clear if self.mask == "clear" else _codes(self.mask))
+            found = replace(found, mask=name, keep=clear if self.mask == "clear" else codes(self.mask))
         return replace(found, gamma=self.gamma)
 
     def _values(self, collection: Mapping[str, Any]) -> Style:
@@ -100,7 +100,7 @@ def _limits(text: str) -> tuple[tuple[float, float], ...]:
     return pairs
 
 
-def _codes(text: str) -> frozenset[int]:
+def codes(text: str) -> frozenset[int]:
     """Numbers of classes."""
     try:
         found = frozenset(int(part) for part in text.split(","))

@@ -60,7 +60,7 @@ def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
         watch = Stopwatch()
         with watch.stage("index"):
             kind, encoded = _form(form)
-            target = _place(tms, str(z), str(x), str(y))
+            target = place_of(tms, str(z), str(x), str(y))
             shown = pictures.of_item(caller.reader(request), collection, item, given.shown)
         # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
         # our own code.
@@ -89,7 +89,7 @@ def _form(name: str) -> Any:
 
 
 @lru_cache(maxsize=20_000)
-def _place(tms: str, z: str, x: str, y: str) -> Grid:
+def place_of(tms: str, z: str, x: str, y: str) -> Grid:
     """The pixels of a tile, from the parts of an address. Raises BadRequest or NotFound."""
     numbers = []
     for name, text, most in (("z", z, 30), ("x", x, None), ("y", y, None)):

@@ -93,25 +93,25 @@ def box(given: str | Sequence[float]) -> Geometry:
     return shapely.box(west, south, east, north)
 
 
-def area(geometry: Mapping[str, Any]) -> Geometry:
-    """A GeoJSON geometry in longitude and latitude."""
+def area(geometry: Mapping[str, Any], parameter: str = "intersects") -> Geometry:
+    """A GeoJSON geometry in longitude and latitude; `parameter` is what errors call it."""
     if not isinstance(geometry, Mapping) or geometry.get("type") not in GEOMETRIES:
-        raise BadRequest(f"intersects: no GeoJSON geometry; its type is one of {', '.join(GEOMETRIES)}")
+        raise BadRequest(f"{parameter}: no GeoJSON geometry; its type is one of {', '.join(GEOMETRIES)}")
     try:
         found = footprints.from_geojson(geometry)
         count = shapely.get_num_coordinates(found)
         valid = shapely.is_valid_reason(found)
     except (ShapelyError, ValueError, OverflowError) as error:
-        raise BadRequest(f"intersects: {error}") from None
+        raise BadRequest(f"{parameter}: {error}") from None
     if count > MAX_VERTICES:
-        raise BadRequest(f"intersects: {count} positions; at most {MAX_VERTICES} are accepted")
+        raise BadRequest(f"{parameter}: {count} positions; at most {MAX_VERTICES} are accepted")
     if found.is_empty:
-        raise BadRequest("intersects: the geometry is empty")
+        raise BadRequest(f"{parameter}: the geometry is empty")
     west, south, east, north = found.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise BadRequest("intersects: positions must be longitude, latitude in degrees")
+        raise BadRequest(f"{parameter}: positions must be longitude, latitude in degrees")
     if valid != "Valid Geometry":
-        raise BadRequest(f"intersects: not a valid geometry ({valid})")
+        raise BadRequest(f"{parameter}: not a valid geometry ({valid})")
     return found
 
 

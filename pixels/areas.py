@@ -1,0 +1,183 @@
+"""Areas of which numbers are asked: where a polygon lies among pixels, and which of them have their centre in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio import features
+from shapely import Polygon
+from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
+
+from kartotek import footprints, grids
+from kartotek.errors import BadRequest
+from kartotek.grids import BLOCK, Grid
+
+MAX_READ = 64_000_000
+"""Pixels that one answer reads, over all layers."""
+SPACING = 0.005
+"""Degrees after which edges are broken before they are projected: GeoJSON's are straight in longitude and latitude, and
+one of 300 m bends by less than a centimetre among pixels."""
+MAX_DEGREES = 1_000
+"""Of an outline within the files; a scene is two degrees wide."""
+MARGIN = 0.05
+"""Degrees around the files by which polygons are cut, so that what lies far away is not projected."""
+
+Place = tuple[slice, slice]
+Window = tuple[Grid, Place, NDArray[np.bool_] | None]
+"""Some pixels of a grid, their (rows, columns) in it, and which of them lie in the area; None for all."""
+
+
+class Outline:
+    """A polygon in longitude and latitude, as far as it lies near some files; one thread's at a time."""
+
+    def __init__(self, polygon: BaseGeometry, sources: Iterable[Grid]) -> None:
+        """`polygon` is a valid Polygon or MultiPolygon, `sources` are the grids of the files.
+
+        Raises BadRequest where its outline is longer than any that means something.
+        """
+        seen = [footprint(grid) for grid in dict.fromkeys(sources)]
+        west, south, east, north = shapely.union_all(seen).bounds
+        near = shapely.box(west - MARGIN, south - MARGIN, east + MARGIN, north + MARGIN)
+        self._polygon = polygon
+        self._near = polygon if near.contains(polygon) else shapely.intersection(polygon, near)
+        if self._near.length > MAX_DEGREES:
+            raise BadRequest(
+                f"the area's outline is {self._near.length:.0f} degrees long within the item's files; at most "
+                f"{MAX_DEGREES} will do"
+            )
+        self._projected: dict[str, BaseGeometry] = {}
+
+    def projected(self, crs: str) -> BaseGeometry:
+        """The polygon in a CRS of the pixels, ready to be asked about many windows; empty where it lies elsewhere."""
+        if crs not in self._projected:
+            found = footprints.to_projected(self._near, crs, spacing=SPACING)
+            shapely.prepare(found)
+            self._projected[crs] = found
+        return self._projected[crs]
+
+    def bounds(self, crs: str) -> tuple[float, float, float, float]:
+        """Left, bottom, right and top; NaN where it is empty."""
+        left, bottom, right, top = self.projected(crs).bounds
+        return left, bottom, right, top
+
+    def inside(self, grid: Grid) -> float:
+        """The share of the polygon's area that lies on a grid, from 0 to 1."""
+        place = footprint(grid)
+        if place.contains(self._polygon):
+            return 1.0
+        whole = _area(self._polygon)
+        return min(1.0, _area(shapely.intersection(self._polygon, place)) / whole) if whole else 0.0
+
+    def mask(self, target: Grid) -> NDArray[np.bool_] | None:
+        """Pixels whose centre lies in the polygon; None for all of them."""
+        polygon, box = self.projected(target.crs), footprints.box(target.bounds)
+        if polygon.contains_properly(box):
+            return None
+        part = _clipped(polygon, target)
+        if not part:
+            return np.zeros(target.shape, np.bool_)
+        transform = rasterio.Affine(*target.transform)
+        found: NDArray[np.bool_] = features.geometry_mask(
+            part, out_shape=target.shape, transform=transform, invert=True
+        )
+        return found
+
+    def touched(self, grid: Grid) -> list[Place]:
+        """(rows, columns) of the parts of a grid's blocks that may have pixels in the polygon, row by row."""
+        polygon = self.projected(grid.crs)
+        if polygon.is_empty or not np.isfinite(polygon.bounds).all():
+            return []
+        left, bottom, right, top = polygon.bounds
+        rows = _span((grid.top - top) / grid.resolution, (grid.top - bottom) / grid.resolution, grid.rows)
+        columns = _span((left - grid.left) / grid.resolution, (right - grid.left) / grid.resolution, grid.columns)
+        places = list(_blocks(rows, columns))
+        boxes = [footprints.box(_part(grid, place).bounds) for place in places]
+        return [place for place, seen in zip(places, shapely.intersects(polygon, boxes), strict=True) if seen]
+
+
+def windows(grid: Grid, outline: Outline | None = None) -> Iterator[Window]:
+    """The parts of a grid that have pixels in an area, block by block; all of the grid without one."""
+    if outline is None:
+        for place in _blocks(range(grid.rows), range(grid.columns)):
+            yield _part(grid, place), place, None
+        return
+    for place in outline.touched(grid):
+        window = _part(grid, place)
+        inside = outline.mask(window)
+        if inside is None or inside.any():
+            yield window, place, inside
+
+
+def read_pixels(target: Grid, sources: Iterable[Grid], pixels: float) -> float:
+    """How many pixels of layers are read for so many of a target; no file is opened for that."""
+    metres = target.resolution if grids.is_metric(target.crs) else target.resolution * 111_320
+    total = 0.0
+    for grid in sources:
+        own = grid.resolution if grids.is_metric(grid.crs) else grid.resolution * 111_320
+        level = max(0, math.floor(math.log2(metres / own) + 1e-3))
+        level = min(level, grids.levels(grid.columns, grid.rows))
+        # No more than the level has: the target may reach beyond it.
+        most = grid.rows * grid.columns / 4**level
+        total += min(most, pixels * (metres / (own * 2**level)) ** 2)
+    return total
+
+
+@lru_cache(maxsize=1024)
+def footprint(grid: Grid) -> BaseGeometry:
+    """A grid's rectangle in longitude and latitude."""
+    return footprints.from_projected(footprints.box(grid.bounds), grid.crs)
+
+
+def _span(first: float, last: float, count: int) -> range:
+    return range(max(0, math.floor(first)), min(count, math.ceil(last)))
+
+
+def _blocks(rows: range, columns: range) -> Iterator[Place]:
+    """A rectangle of pixels, cut where blocks end."""
+    for top, bottom in _cut(rows):
+        for left, right in _cut(columns):
+            yield slice(top, bottom), slice(left, right)
+
+
+def _cut(span: range) -> Sequence[tuple[int, int]]:
+    if not span:
+        return []
+    first, last = span[0] // BLOCK, span[-1] // BLOCK
+    return [(max(span[0], n * BLOCK), min(span[-1] + 1, (n + 1) * BLOCK)) for n in range(first, last + 1)]
+
+
+def _part(grid: Grid, place: Place) -> Grid:
+    rows, columns = place
+    return Grid(
+        crs=grid.crs,
+        left=grid.left + columns.start * grid.resolution,
+        top=grid.top - rows.start * grid.resolution,
+        resolution=grid.resolution,
+        columns=columns.stop - columns.start,
+        rows=rows.stop - rows.start,
+    )
+
+
+def _clipped(polygon: BaseGeometry, target: Grid) -> list[BaseGeometry]:
+    """What lies around a window, so that an outline of many positions is not followed for each."""
+    bounds, step = target.bounds, target.resolution
+    around = bounds.left - step, bounds.bottom - step, bounds.right + step, bounds.top + step
+    try:
+        found = shapely.clip_by_rect(polygon, *around)
+    except ShapelyError:  # a polygon whose edges have come to cross in the CRS
+        found = polygon
+    return [part for part in shapely.get_parts(found) if isinstance(part, Polygon) and not part.is_empty]
+
+
+def _area(polygon: BaseGeometry) -> float:
+    """In a cylindrical equal-area projection of the sphere; good for shares."""
+    dense = shapely.segmentize(polygon, max(0.1, polygon.length / 100_000)) if not polygon.is_empty else polygon
+    moved = shapely.transform(dense, lambda x, y: (x, np.degrees(np.sin(np.radians(y)))), interleaved=False)
+    return float(moved.area)

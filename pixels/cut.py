@@ -1,0 +1,163 @@
+"""Cut-outs: the numbers or the picture of an area, on the files' own grid or on another one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kartotek import grids
+from kartotek.errors import BadRequest, NotFound
+from kartotek.grids import Grid
+from kartotek.stopwatch import Stopwatch
+from pixels import render
+from pixels.areas import MAX_READ, Outline, read_pixels, windows
+from pixels.blocks import Blocks
+from pixels.files import Band, Raster
+from pixels.numbers import Numbers
+from pixels.render import Picture
+
+MAX_PIXELS = 4_000_000
+"""Rows times columns of a cut-out."""
+MAX_BYTES = 64_000_000
+"""Of its numbers, all bands together: what is packed is held beside them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The grid that is asked for, where it is not the files' own."""
+
+    resolution: float | None = None
+    """Width and height of a pixel, in units of the CRS."""
+    crs: str | None = None
+
+    def grid(self, own: Grid) -> Grid:
+        """A grid that goes on as far as is needed from some corner; its size means nothing.
+
+        In the files' CRS it begins at their corner, so that pixels of their overviews are copied too. Raises BadRequest
+        where the CRS is none for maps.
+        """
+        if self.crs is None or grids.same_pixels(self.crs, own.crs):
+            return _grid(own.crs, own.left, own.top, self.resolution or own.resolution)
+        metres = own.resolution if grids.is_metric(own.crs) else own.resolution * 111_320
+        usual = metres if grids.is_metric(self.crs) else metres / 111_320
+        return _grid(self.crs, 0.0, 0.0, self.resolution or usual)
+
+
+def _grid(crs: str, left: float, top: float, resolution: float) -> Grid:
+    return Grid(crs=crs, left=left, top=top, resolution=resolution, columns=1, rows=1)
+
+
+def target(own: Grid, outline: Outline, frame: Frame, sources: Sequence[Grid], size: int) -> tuple[Grid, bool]:
+    """The grid of a cut-out, and whether its pixels are the files' own or those of their overviews.
+
+    `own` is the grid of the finest layer, `sources` are those of all, `size` is how many bytes a pixel has. Raises
+    NotFound where the area lies outside of the files, and BadRequest where the cut-out would be too large; nothing is
+    opened.
+    """
+    base = frame.grid(own)
+    is_own = grids.same_pixels(base.crs, own.crs) and _is_level(base.resolution, own.resolution)
+    left, bottom, right, top = outline.bounds(base.crs)
+    if grids.same_pixels(base.crs, own.crs):
+        box = own.bounds
+        left, bottom = max(left, box.left), max(bottom, box.bottom)
+        right, top = min(right, box.right), min(top, box.top)
+    if not (left < right and bottom < top):  # NaN is outside too
+        raise NotFound("the area lies outside of the item's files")
+    # Pixels whose edges the area only touches are not in it, whatever the last digit of a coordinate says.
+    first, last = (math.floor((x + s) / base.resolution) for x, s in ((left - base.left, 0), (base.top - top, 0)))
+    columns = max(1, math.ceil((right - base.left) / base.resolution - 1e-9) - first)
+    rows = max(1, math.ceil((base.top - bottom) / base.resolution - 1e-9) - last)
+    made = Grid(
+        crs=base.crs,
+        left=base.left + first * base.resolution,
+        top=base.top - last * base.resolution,
+        resolution=base.resolution,
+        columns=columns,
+        rows=rows,
+    )
+    _check(made, sources, size)
+    return made, is_own
+
+
+def _is_level(resolution: float, own: float) -> bool:
+    """Whether a resolution is that of the files or one of their overviews'."""
+    ratio = resolution / own
+    return ratio >= 1 and ratio == 2.0 ** round(math.log2(ratio))
+
+
+def _check(made: Grid, sources: Sequence[Grid], size: int) -> None:
+    pixels = made.rows * made.columns
+    read = read_pixels(made, sources, pixels)
+    factor = max(pixels / MAX_PIXELS, pixels * size / MAX_BYTES, read / MAX_READ)
+    if factor <= 1:
+        return
+    way = f"a resolution of {made.resolution * math.sqrt(factor) * 1.01:.3g} and more would do, or a smaller area"
+    raise BadRequest(
+        f"{made.columns} x {made.rows} pixels, {pixels * size} bytes, of {read:.0f} pixels that are read; at most "
+        f"{MAX_PIXELS}, {MAX_BYTES} and {MAX_READ} will do: {way}, or fewer bands"
+    )
+
+
+def numbers(
+    blocks: Blocks, asked: Numbers, grid: Grid, watch: Stopwatch, *, outline: Outline | None = None, own: bool = False
+) -> Raster:
+    """An area's numbers on a grid; as they are stored, or in float32 with NaN where they are computed.
+
+    `own`: the grid's pixels are the files', which are copied; else measurements are taken between pixels as for tiles.
+    Without an outline, all of the grid.
+    """
+    found: NDArray[np.generic] | None = None
+    valid = np.zeros(grid.shape, np.bool_)
+    bands: tuple[Band, ...] = ()
+    for window, (rows, columns), inside in windows(grid, outline):
+        read = asked.read(blocks, asked.values, window, watch, smooth=not own)
+        if found is None:
+            kind = np.dtype(np.float32) if asked.computed else np.result_type(*(pixels.dtype for pixels, _ in read))
+            bands = _bands(asked, kind)
+            blank = [0 if band.nodata is None else band.nodata for band in bands]
+            found = np.empty((len(bands), *grid.shape), kind)
+            found[:] = np.array(blank, kind)[:, None, None]
+        for place, (pixels, there) in zip(found[:, rows, columns], read, strict=True):
+            there = there if inside is None else there & inside
+            with np.errstate(over="ignore"):
+                np.copyto(place, pixels, where=there, casting="unsafe")
+            valid[rows, columns] |= there
+    if found is None:
+        raise NotFound("no pixel of the item's files lies in the area")
+    return Raster(found, valid, grid, bands)
+
+
+def _bands(asked: Numbers, kind: np.dtype[np.generic]) -> tuple[Band, ...]:
+    bands = []
+    for value in asked.values:
+        scale, offset = 1.0, 0.0
+        if isinstance(value.of, str):
+            scale, offset = asked.sources[value.of].scale, asked.sources[value.of].offset
+        bands.append(
+            Band(name=value.name, nodata=asked.nodata(value, kind), scale=scale, offset=offset, unit=value.unit)
+        )
+    return tuple(bands)
+
+
+def picture(blocks: Blocks, shown: Picture, grid: Grid, watch: Stopwatch, outline: Outline) -> render.Raster:
+    """An area's picture on a grid, as tiles show it; transparent outside."""
+    valid = np.zeros(grid.shape, np.bool_)
+    shades: list[NDArray[np.uint8]] = []
+    palette: NDArray[np.uint8] | None = None
+    for window, (rows, columns), inside in windows(grid, outline):
+        drawn = render.raster(blocks, shown, window, watch)
+        if not shades:
+            palette = drawn.palette
+            blank = 0 if palette is None else int(np.argmin(palette[:, 3]))
+            shades = [np.full(grid.shape, blank, np.uint8) for _ in drawn.shades]
+        there = drawn.valid if inside is None else drawn.valid & inside
+        for place, channel in zip(shades, drawn.shades, strict=True):
+            np.copyto(place[rows, columns], channel, where=there)
+        valid[rows, columns] = there
+    if not shades:
+        raise NotFound("no pixel of the item's files lies in the area")
+    return render.Raster(tuple(shades), valid, palette)

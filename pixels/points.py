@@ -1,0 +1,88 @@
+"""The numbers at a place: of each layer the pixel of full resolution that holds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kartotek import grids
+from kartotek.errors import NotFound
+from kartotek.grids import BLOCK
+from kartotek.nodata import held, present
+from kartotek.stopwatch import Stopwatch
+from pixels.blocks import Block, Blocks
+from pixels.numbers import Numbers, Value
+from pixels.warp import Pixels, Source
+
+
+def at(blocks: Blocks, numbers: Numbers, x: float, y: float, crs: str, watch: Stopwatch) -> list[dict[str, Any]]:
+    """What each value is at a place, as JSON tells it; easting or longitude first, whatever the CRS says.
+
+    All layers are read at once, a block of each. Raises NotFound where the place lies in none of the files.
+    """
+    names = numbers.names(numbers.values)
+    with watch.stage("index"):
+        places = {name: _pixel(numbers.sources[name], x, y, crs) for name in names}
+        if not any(places.values()):
+            raise NotFound(f"{x:.9g},{y:.9g} in {crs} lies outside of the item's files")
+        wanted = {
+            name: Block(numbers.sources[name].key, 0, _block(numbers.sources[name], *place))
+            for name, place in places.items()
+            if place is not None
+        }
+        files = blocks.directories({block.key for block in wanted.values()})
+    found = blocks.read(dict.fromkeys(wanted.values()), files, watch)
+    with watch.stage("render"):
+        read: dict[str, Pixels] = {}
+        for name, place in places.items():
+            source = numbers.sources[name]
+            if place is None:
+                read[name] = np.zeros(1), np.zeros(1, np.bool_)
+                continue
+            row, column = place
+            block = found[wanted[name]]
+            number = block[source.band, row % BLOCK, column % BLOCK].reshape(1)
+            read[name] = number, _valid(number, source)
+        pixels = numbers.measured(numbers.values, read)
+        return [_told(numbers, value, *one) for value, one in zip(numbers.values, pixels, strict=True)]
+
+
+def _valid(number: NDArray[Any], source: Source) -> NDArray[np.bool_]:
+    valid = present(number, held(source.nodata, number.dtype))
+    return valid & ~np.isnan(number) if number.dtype.kind == "f" else valid
+
+
+def _pixel(source: Source, x: float, y: float, crs: str) -> tuple[int, int] | None:
+    """(row, column) of the pixel that holds a place; None outside of the file, and where PROJ can't reach it."""
+    grid = source.grid
+    if not grids.same_pixels(crs, grid.crs):
+        x, y = grids.transformer(crs, grid.crs).transform(x, y)
+    row, column = (grid.top - y) / grid.resolution, (x - grid.left) / grid.resolution
+    if not (0 <= row < grid.rows and 0 <= column < grid.columns):  # infinity and NaN are outside too
+        return None
+    return math.floor(row), math.floor(column)
+
+
+def _block(source: Source, row: int, column: int) -> int:
+    return row // BLOCK * -(-source.grid.columns // BLOCK) + column // BLOCK
+
+
+def _told(numbers: Numbers, value: Value, found: Any, valid: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": value.name, "value": None, "unit": value.unit}
+    if isinstance(value.of, str):
+        told |= {"number": None, "resolution": numbers.sources[value.of].grid.resolution}
+    if value.classes:
+        told["class"] = None
+    if not valid[0]:
+        return told
+    if isinstance(value.of, str):
+        told["number"] = found[0].item()
+    told["value"] = float(numbers.physical(value, found)[0])
+    if value.classes:
+        labels: Mapping[int, str] = dict(value.classes)
+        told["class"] = labels.get(int(found[0]))
+    return told
