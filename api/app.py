@@ -24,7 +24,7 @@ from api import (
     tiles,
     transactions,
 )
-from api.middleware import Body, Costly, Head, Requests
+from api.middleware import HEAVY, Body, Costly, Head, Requests
 from api.pictures import Pictures
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -43,6 +43,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
     app.add_middleware(Costly, most=settings.costly)
+    app.add_middleware(Costly, most=settings.heavy, paths=HEAVY, what="crops and statistics")
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,

@@ -28,6 +28,9 @@ HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 COSTLY = re.compile(r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?")
 """Paths whose answers may be long work for the database."""
 
+HEAVY = re.compile(r"/collections/[^/]+/items/[^/]+/(statistics|crop\.[a-z]+)")
+"""Paths whose answers may read many pixels, and hold as much memory as that takes."""
+
 PATIENCE = 1.0
 """Seconds for which a place among them is waited for."""
 
@@ -140,18 +143,19 @@ class Body:
 
 
 class Costly:
-    """So many searches at a time, and no more: an item, a tile or a file is never kept waiting by them.
+    """So much costly work at a time, and no more: an item, a tile or a file is never kept waiting by it.
 
     Who finds no place for a second is told to come again.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: ASGIApp, *, most: int, paths: re.Pattern[str] = COSTLY, what: str = "searches") -> None:
+        """`paths` are those that are counted together, `what` is what they are called to who is sent away."""
+        self.app, self.most, self.paths, self.what = app, most, paths, what
         self._places: anyio.Semaphore | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or not COSTLY.fullmatch(scope["path"]):
+        if scope["type"] != "http" or not self.paths.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         if self._places is None:  # made where there is an event loop
@@ -159,7 +163,7 @@ class Costly:
         try:
             await self._place(self._places)
         except TimeoutError:
-            words = f"{self.most} searches are being answered, as many as are at a time; come again"
+            words = f"{self.most} {self.what} are being answered, as many as are at a time; come again"
             await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
             return
         left = False

@@ -1,12 +1,14 @@
-"""Numbers of items: at a place, of an area as a file, and tiles for programs."""
+"""Numbers of items: at a place, of an area as a file or in statistics, and tiles for programs."""
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import orjson
+import shapely
 from fastapi import APIRouter, Body, Path, Query
 from pydantic import ConfigDict, Field
 from pyproj.exceptions import ProjError
@@ -26,11 +28,12 @@ from catalog.store import Catalog
 from kartotek import grids
 from kartotek.errors import BadRequest, NotFound
 from kartotek.stopwatch import Stopwatch
-from pixels import cut, encode, files, numbers, points
+from pixels import cut, encode, files, numbers, points, tally
 from pixels.areas import Outline
 from pixels.blocks import Blocks
 from pixels.cut import Frame
 from pixels.numbers import Numbers
+from pixels.statistics import of_areas
 
 ITEM = "/collections/{collection_id}/items/{item_id}"
 FORMS: Mapping[str, str] = {form: kind for form, (kind, _) in {**files.FORMS, **encode.PICTURES}.items()}
@@ -40,7 +43,13 @@ _COORD = "x,y in `crs`, easting or longitude first; instead of lon and lat."
 _CRS = "EPSG:3006, or another CRS by its code."
 _RESOLUTION = "Width and height of a pixel in units of the CRS; that of the files unless it is given."
 _BBOX = "west,south,east,north in degrees: the area."
+_PERCENTILES = "Percentiles, from 0 to 100, with commas between."
+_RANGE = "LOW,HIGH of the histogram, in physical values; the lowest and the highest unless it is given."
 _EPSG = re.compile(r"EPSG:[0-9]{4,6}", re.ASCII)
+MAX_AREAS = 100
+"""Polygons of which statistics are asked at a time."""
+
+_AREAS = f"A GeoJSON Polygon or MultiPolygon, a Feature of one, or a FeatureCollection of up to {MAX_AREAS}."
 _AREA = "A GeoJSON Polygon or MultiPolygon in longitude and latitude, or a Feature of one."
 
 Suffix = Annotated[str, Path(description=f"One of {', '.join(FORMS)}")]
@@ -51,6 +60,13 @@ _POINT: dict[int | str, dict[str, Any]] = {
         "description": "Each value's number as it is stored, what it measures, its unit, its class; null without data",
     },
     304: {"description": "The client has it already"},
+}
+_STATISTICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"application/json": {"schema": {"type": "object", "required": ["areas"]}}},
+        "description": "For each area and value: min, max, mean, std, median, percentiles, histogram, count, valid "
+        "share; shares of classes; which overview was read",
+    },
 }
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -91,6 +107,28 @@ class PointQuery(Wanted):
         if not (abs(x) < 1e9 and abs(y) < 1e9):  # NaN too
             raise BadRequest(f"coord: {self.coord[:40]!r} is no place on earth")
         return x, y, _crs(self.crs)
+
+
+class StatisticsQuery(Wanted):
+    """Of the statistics of areas."""
+
+    percentiles: Annotated[str, Field(description=_PERCENTILES, max_length=200)] = "2,98"
+    bins: Annotated[int, Field(description="Of the histogram.", ge=1, le=1000)] = 10
+    range: Annotated[str | None, Field(description=_RANGE, max_length=100)] = None
+
+    @property
+    def told(self) -> tally.Wanted:
+        """What is told of each value. Raises BadRequest."""
+        percentiles = _floats("percentiles", self.percentiles, "2,98: up to 20 numbers from 0 to 100")
+        if len(percentiles) > 20 or not all(0 <= one <= 100 for one in percentiles):
+            raise BadRequest(f"percentiles: {self.percentiles[:60]!r}; up to 20 numbers from 0 to 100 will do")
+        span = None
+        if self.range is not None:
+            numbers = _floats("range", self.range, "LOW,HIGH")
+            if len(numbers) != 2 or not (numbers[0] < numbers[1] and math.isfinite(numbers[1] - numbers[0])):
+                raise BadRequest(f"range: {self.range[:60]!r} is not LOW,HIGH: two numbers, the lower one first")
+            span = numbers[0], numbers[1]
+        return tally.Wanted(percentiles=percentiles, bins=self.bins, span=span)
 
 
 class AreaQuery(Shown):
@@ -149,6 +187,15 @@ def router(catalog: Catalog, pictures: Pictures, blocks: Blocks) -> APIRouter:
     ) -> Response:
         return work.crop(request, collection_id, item_id, form, given, polygon_of(area))
 
+    def statistics(
+        request: Request,
+        collection_id: str,
+        item_id: str,
+        given: Annotated[StatisticsQuery, Query()],
+        area: Annotated[dict[str, Any], Body(description=_AREAS)],
+    ) -> Response:
+        return work.statistics(request, collection_id, item_id, given, area)
+
     def tile(
         request: Request,
         collection: str,
@@ -172,6 +219,7 @@ def router(catalog: Catalog, pictures: Pictures, blocks: Blocks) -> APIRouter:
     add(
         f"{ITEM}/crop.{{form}}", polygon, "The numbers or the picture of a polygon of an item, as a file", _FILE, "POST"
     )
+    add(f"{ITEM}/statistics", statistics, "Statistics of polygons of an item", _STATISTICS, "POST")
     for suffix in files.FORMS:
         path = f"/tiles/{{collection}}/{{item}}/{{tms}}/{{z}}/{{x}}/{{y}}.{suffix}"
         add(path, tile, f"A tile of an item in numbers, as .{suffix}", _TILE)
@@ -233,6 +281,19 @@ class _Work:
                 content = files.FORMS[form][1](found)
         return Response(content, headers={**headers, "Server-Timing": timing(watch)}, media_type=kind)
 
+    def statistics(
+        self, request: Request, collection: str, item: str, given: StatisticsQuery, areas: Mapping[str, Any]
+    ) -> Response:
+        """What the numbers of areas are like."""
+        watch = Stopwatch()
+        with watch.stage("index"):
+            polygons, names = polygons_of(areas), _names(areas)
+            wanted, asked = given.told, self.numbers(request, collection, item, given)
+        found = of_areas(self._blocks, asked, polygons, wanted, watch)
+        told = [{**name, "statistics": one} for name, one in zip(names, found, strict=True)]
+        content = orjson.dumps({"collection": collection, "item": item, "areas": told})
+        return Response(content, headers={"Server-Timing": timing(watch)}, media_type=JSON)
+
     def tile(
         self,
         request: Request,
@@ -267,6 +328,28 @@ def polygon_of(given: Mapping[str, Any], parameter: str = "body") -> BaseGeometr
     return questions.area(geometry, parameter)
 
 
+def polygons_of(given: Mapping[str, Any]) -> list[BaseGeometry]:
+    """The polygons of a GeoJSON geometry, Feature or FeatureCollection. Raises BadRequest."""
+    if given.get("type") != "FeatureCollection":
+        return [polygon_of(given)]
+    features = given.get("features")
+    if not isinstance(features, list) or not 1 <= len(features) <= MAX_AREAS:
+        count = len(features) if isinstance(features, list) else "no list of"
+        raise BadRequest(f"body: {count} features; 1 to {MAX_AREAS} will do")
+    if not all(isinstance(feature, Mapping) for feature in features):
+        raise BadRequest("body: features that are no objects")
+    found = [polygon_of(feature, f"features[{number}]") for number, feature in enumerate(features)]
+    if (count := int(shapely.get_num_coordinates(found).sum())) > questions.MAX_VERTICES:
+        raise BadRequest(f"body: {count} positions; at most {questions.MAX_VERTICES} are accepted, of all features")
+    return found
+
+
+def _names(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Features' own ids, where they have any."""
+    features = given["features"] if given.get("type") == "FeatureCollection" else [given]
+    return [{"id": one["id"]} if isinstance(one.get("id"), str | int) else {} for one in features]
+
+
 def _wanted(given: Shown) -> Wanted:
     return Wanted(**{name: getattr(given, name) for name in Wanted.model_fields})
 
@@ -282,6 +365,13 @@ def _form(name: str) -> str:
         return FORMS[name]
     except KeyError:
         raise NotFound(f"no crop ends in .{name[:20]}; there are: {', '.join(FORMS)}") from None
+
+
+def _floats(parameter: str, text: str, instead: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BadRequest(f"{parameter}: {text[:60]!r} are no numbers; such as {instead}") from None
 
 
 def _crs(code: str) -> str:

@@ -1,5 +1,7 @@
 """Numbers of items against NumPy on what rasterio reads of the same files."""
 
+# ruff: noqa: E501  tables are read best by the line
+
 import io
 import math
 
@@ -286,7 +288,7 @@ def test_a_picture_of_an_area_is_transparent_outside(local, items, form):
 def test_a_crop_across_the_files_edge_ends_there_and_one_elsewhere_is_not_there(local, demo, items):
     item = items[AFTER]
     west, south, east, north = item["bbox"]
-    found, transform, _ = cropped(
+    _, transform, _ = cropped(
         local.get(
             f"{path(item)}/crop.tif?assets=B04&bbox={west - 3},{(south + north) / 2},{(west + east) / 2},{north + 5}"
         )
@@ -321,9 +323,11 @@ HOSTILE = [
     ("get", "crop.exe?bbox=17,59,18,60", None), ("get", "crop.tif?bbox=17,59,17,59", None),
     ("get", "crop.tif?bbox=nan,nan,nan,nan", None), ("get", "crop.tif?bbox=17,59,18,60&resolution=-1", None),
     ("get", "crop.tif?bbox=17,59,18,60&resolution=1e-300", None),
-    ("get", "crop.tif?bbox=17,59,18,60&resolution=nan", None), ("get", "crop.tif?bbox=17,59,18,60&crs=EPSG:99999", None),
+    ("get", "crop.tif?bbox=17,59,18,60&resolution=nan", None),
+    ("get", "crop.tif?bbox=17,59,18,60&crs=EPSG:99999", None),
     ("get", "crop.png?bbox=17,59,18,60&assets=B04,B08", None),
-    ("post", "crop.tif", {"type": "Point", "coordinates": [18, 59.9]}), ("post", "crop.tif", {}), ("post", "crop.tif", []),
+    ("post", "crop.tif", {"type": "Point", "coordinates": [18, 59.9]}), ("post", "crop.tif", {}),
+    ("post", "crop.tif", []),
     ("post", "crop.tif", {"type": "Polygon", "coordinates": [[[1e308, 0], [0, 1e308], [1, 1], [1e308, 0]]]}),
     ("post", "crop.tif", {"type": "Polygon", "coordinates": [[[18, 59], [19, 60], [18, 60], [19, 59], [18, 59]]]}),
     ("post", "crop.tif", {"type": "Feature", "geometry": None}), ("post", "crop.tif", {"type": ["Polygon"]}),
@@ -349,7 +353,155 @@ def test_a_private_items_numbers_answer_as_if_it_was_not_there(six):
         hidden, absent = (client.get(f"/collections/{one}/items/hidden/{name}") for one in ("secret", "absent"))
         assert hidden.status_code == absent.status_code == 404
         assert hidden.text.replace("secret", "absent") == absent.text
-    hidden, absent = (
-        client.post(f"/collections/{one}/items/hidden/crop.tif", json=square) for one in ("secret", "absent")
+    for name in ("crop.tif", "statistics"):
+        hidden, absent = (
+            client.post(f"/collections/{one}/items/hidden/{name}", json=square) for one in ("secret", "absent")
+        )
+        assert hidden.status_code == 404 and hidden.text.replace("secret", "absent") == absent.text
+
+
+# Statistics
+
+
+def counted(local, item, area, **parameters):
+    answer = local.post(f"{path(item)}/statistics", params=parameters, json=area)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["areas"]
+
+
+def check(told, values, *, rel=1e-9):
+    """What is told against NumPy."""
+    assert told["count"] == values.size
+    wanted = {"min": values.min(), "max": values.max(), "mean": values.mean(), "std": values.std(),
+              "median": np.median(values)}  # fmt: skip
+    for name, number in wanted.items():
+        assert told[name] == pytest.approx(number, rel=rel, abs=1e-9), name
+    for percentile, number in told["percentiles"].items():
+        assert number == pytest.approx(np.percentile(values, float(percentile)), rel=rel, abs=1e-9), percentile
+    edges = np.array(told["histogram"]["edges"])
+    assert sum(told["histogram"]["counts"]) == ((values >= edges[0] - 1e-12) & (values <= edges[-1] + 1e-12)).sum()
+
+
+@pytest.mark.parametrize("which", [BEFORE, AFTER, EDGE])
+@pytest.mark.parametrize("share", [0.45, 0.0035])
+def test_statistics_are_those_of_numpy(local, demo, items, which, share):
+    """Of all of a sample, and of a fifth of a hectare."""
+    item, polygon = items[which], triangle(items[which], share)
+    [area] = counted(local, item, mapping(polygon), assets="B04,B11,SCL", percentiles="0,5,50,99.5,100", bins=20)
+    for told in area["statistics"]:
+        with opened(demo, item, told["name"]) as file:
+            seen, numbers = inside(polygon, file), file.read(1)
+            assert (told["resolution"], told["overview"]) == (file.res[0], 0)
+        assert told["pixels"] == seen.sum()
+        numbers = numbers[seen & (numbers != 0)]
+        assert told["valid_share"] == pytest.approx(numbers.size / max(1, seen.sum()))
+        if told["name"] == "SCL":
+            codes, counts = np.unique(numbers, return_counts=True)
+            assert {one["code"]: one["count"] for one in told["classes"]} == dict(
+                zip(codes.tolist(), counts.tolist(), strict=True)
+            )
+            assert sum(one["share"] for one in told["classes"]) == pytest.approx(1 if numbers.size else 0)
+        elif numbers.size:
+            scale, offset = facts(item, told["name"])
+            check(told, numbers * scale + offset)
+            assert told["method"] == "counted"
+    [area] = counted(local, item, mapping(polygon), index="ndvi")
+    with opened(demo, item, "B04") as file:
+        values = ndvi(demo, item)[inside(polygon, file)]
+    if np.isfinite(values).any():
+        check(area["statistics"][0], values[np.isfinite(values)], rel=1e-6)
+        assert area["statistics"][0]["method"] == "kept"
+
+
+def test_statistics_leave_out_what_the_mask_says(local, demo, items):
+    item, polygon = items[AFTER], triangle(items[AFTER])
+    [area] = counted(local, item, {"type": "Feature", "id": "mine", "properties": None, "geometry": mapping(polygon)},
+                     assets="B04", mask="clear")  # fmt: skip
+    with opened(demo, item, "B04") as file, opened(demo, item, "SCL") as classes:
+        codes = np.kron(classes.read(1), np.ones((2, 2), np.uint8))
+        numbers = file.read(1)[inside(polygon, file) & np.isin(codes, [4, 5, 6, 11])]
+    scale, offset = facts(item, "B04")
+    assert area["id"] == "mine"
+    check(area["statistics"][0], numbers[numbers != 0] * scale + offset)
+
+
+def test_many_areas_come_in_their_order_and_one_outside_has_nothing(local, demo, items):
+    item, polygon = items[AFTER], triangle(items[AFTER])
+    west, south, *_ = polygon.bounds
+    half = shapely.box(item["bbox"][2] - 0.02, item["bbox"][1] + 0.03, item["bbox"][2] + 2, item["bbox"][1] + 0.04)
+    places = [
+        shapely.box(10, 50, 11, 51),
+        polygon,
+        half,
+        shapely.box(-180, -89, -170, -80),
+        shapely.box(west, south, west + 1e-6, south + 1e-6),
+    ]
+    features = [
+        {"type": "Feature", "properties": {}, "id": n, "geometry": mapping(one)} for n, one in enumerate(places)
+    ]
+    areas = counted(local, item, {"type": "FeatureCollection", "features": features}, assets="B04,SCL")
+    assert [area["id"] for area in areas] == list(range(5))
+    for number in (0, 3):
+        told, classes = areas[number]["statistics"]
+        assert (told["valid_share"], told["count"], told["mean"], told["median"], told["histogram"]) == (
+            0,
+            0,
+            None,
+            None,
+            None,
+        )
+        assert classes["valid_share"] == 0 and classes["classes"] == []
+    assert areas[1]["statistics"][0]["valid_share"] > 0.9
+    assert areas[2]["statistics"][0]["valid_share"] < 0.02  # most of it lies outside
+    assert areas[4]["statistics"][0]["count"] <= 1
+
+
+def test_statistics_above_the_cap_take_an_overview_and_say_so(local, demo, items, monkeypatch):
+    from pixels import statistics, tally
+
+    item, polygon = items[AFTER], triangle(items[AFTER], 0.45)
+    monkeypatch.setattr(statistics, "MAX_READ", 1_500_000)
+    [area] = counted(local, item, mapping(polygon), assets="B04")
+    [told] = area["statistics"]
+    assert (told["overview"], told["resolution"]) == (1, 20)
+    name = demo.local.root / item["assets"]["B04"]["href"].removeprefix(MARKER)
+    with rasterio.open(name, OVERVIEW_LEVEL=0) as file:
+        numbers = file.read(1)[inside(polygon, file)]
+    scale, offset = facts(item, "B04")
+    check(told, numbers[numbers != 0] * scale + offset)
+    monkeypatch.setattr(statistics, "MAX_READ", 1000)
+    answer = local.post(f"{path(item)}/statistics?assets=B04", json=mapping(polygon))
+    assert answer.status_code == 400 and "fewer" in answer.text
+    monkeypatch.setattr(statistics, "MAX_READ", 64_000_000)
+    monkeypatch.setattr(tally, "FITS", 1000)
+    [area] = counted(local, item, mapping(polygon), index="ndvi")
+    [told] = area["statistics"]
+    assert told["method"] == "binned"
+    with opened(demo, item, "B04") as file:
+        values = ndvi(demo, item)[inside(polygon, file)]
+    values = values[np.isfinite(values)]
+    assert told["mean"] == pytest.approx(values.mean(), abs=1e-9) and told["std"] == pytest.approx(
+        values.std(), abs=1e-9
     )
-    assert hidden.status_code == 404 and hidden.text.replace("secret", "absent") == absent.text
+    for percentile, number in told["percentiles"].items():
+        assert number == pytest.approx(np.percentile(values, float(percentile)), rel=1 / 2048)
+
+
+WRONG = [
+    ("assets=B04", {"type": "FeatureCollection", "features": []}),
+    ("assets=B04", {"type": "FeatureCollection", "features": [1]}),
+    ("assets=B04", {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": mapping(shapely.box(18, 59, 18.1, 59.1))}] * 101}),
+    ("assets=B04", {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": mapping(shapely.Point(18, 59.9).buffer(0.1, quad_segs=500))}] * 10}),
+    ("assets=B04&percentiles=nan", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=B04&percentiles=101", mapping(shapely.box(18, 59, 18.1, 59.1))),
+    ("assets=B04&range=1,1", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=B04&range=-1e308,1e308", mapping(shapely.box(18, 59, 18.1, 59.1))),
+    ("assets=B04&bins=0", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=nothing", mapping(shapely.box(18, 59, 18.1, 59.1))),
+    ("expression=" + "exp(" * 90 + "nir", mapping(shapely.box(18, 59, 18.1, 59.1))),
+    ("assets=B04", mapping(shapely.Point(18, 59.9).buffer(0.1, quad_segs=5_000))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_wrong_statistics_are_refused_with_a_reason(local, items, number):
+    query, body = WRONG[number]
+    answer = local.post(f"{path(items[AFTER])}/statistics?{query}", json=body)
+    assert 400 <= answer.status_code < 500 and len(answer.json()["detail"]) > 10, answer.text
