@@ -103,6 +103,7 @@ class Measured:
         """`fits` is how many may be kept."""
         self._fits = fits
         self._kept: list[NDArray[np.float64]] = []
+        self._waiting = 0
         self._bins: NDArray[np.int64] | None = None
         self._low, self._high, self._mean, self._squares = math.inf, -math.inf, 0.0, 0.0
         self.count = 0
@@ -126,15 +127,22 @@ class Measured:
         self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
         self.count = total
         self._kept.append(values)
-        if total > self._fits:
-            if self._bins is None:
-                self._bins = np.zeros(1 << _BITS, np.int64)
-            while self._kept:
-                self._bins += np.bincount(_bin(self._kept.pop()), minlength=1 << _BITS)
+        self._waiting += values.size
+        if self._waiting > self._fits:
+            self._count()
+
+    def _count(self) -> None:
+        """Put what is kept into bins; seldom, since there are many of these."""
+        if self._bins is None:
+            self._bins = np.zeros(1 << _BITS, np.int64)
+        places = np.concatenate([_bin(values).astype(np.uint32) for values in self._kept] or [np.empty(0, np.uint32)])
+        self._bins += np.bincount(places, minlength=1 << _BITS)
+        self._kept, self._waiting = [], 0
 
     def weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
         """The numbers themselves, or the middles of bins and their counts."""
         if self._bins is not None:
+            self._count()
             there = np.flatnonzero(self._bins)
             return np.clip(_middle(there), self._low, self._high), self._bins[there]
         values = np.concatenate(self._kept)
