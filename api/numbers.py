@@ -351,7 +351,8 @@ def _names(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _wanted(given: Shown) -> Wanted:
-    return Wanted(**{name: getattr(given, name) for name in Wanted.model_fields})
+    # Checked already, as what is shown; of which a text may be longer.
+    return Wanted.model_construct(**{name: getattr(given, name) for name in Wanted.model_fields})
 
 
 def _tagged(version: str, grid: Any, form: str, area: bytes = b"") -> dict[str, str]:

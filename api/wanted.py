@@ -29,7 +29,7 @@ class Wanted(BaseModel):
     render: Annotated[Text, Field(description=_RENDER, max_length=200)] = None
     assets: Annotated[Text, Field(description=_ASSETS, max_length=400)] = None
     index: Annotated[Text, Field(description=_INDEX, max_length=400)] = None
-    expression: Annotated[Text, Field(description=_EXPRESSION, max_length=27_000)] = None
+    expression: Annotated[Text, Field(description=_EXPRESSION, max_length=4000)] = None
     mask: Annotated[Text, Field(description=_MASK, max_length=400)] = None
 
     def style(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:

@@ -326,6 +326,7 @@ HOSTILE = [
     ("get", "crop.tif?bbox=17,59,18,60&resolution=nan", None),
     ("get", "crop.tif?bbox=17,59,18,60&crs=EPSG:99999", None),
     ("get", "crop.png?bbox=17,59,18,60&assets=B04,B08", None),
+    ("get", "crop.tif?bbox=17,59,18,60&expression=" + "nir*" * 1_400 + "nir", None),
     ("post", "crop.tif", {"type": "Point", "coordinates": [18, 59.9]}), ("post", "crop.tif", {}),
     ("post", "crop.tif", []),
     ("post", "crop.tif", {"type": "Polygon", "coordinates": [[[1e308, 0], [0, 1e308], [1, 1], [1e308, 0]]]}),
