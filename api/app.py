@@ -15,12 +15,14 @@ from api import (
     errors,
     files,
     metrics,
+    mosaics,
     numbers,
     openapi,
     page,
     products,
     queryables,
     search,
+    tilejson,
     tiles,
     transactions,
 )
@@ -57,6 +59,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     pictures = Pictures(catalog)
     app.include_router(numbers.router(catalog, pictures, blocks))
     app.include_router(tiles.router(pictures, blocks))
+    app.include_router(mosaics.router(settings, catalog, pictures, blocks, app.state.items))
+    app.include_router(tilejson.router(settings, catalog, pictures))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))
     app.include_router(queryables.router(settings, catalog))

@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from api.display import Shown
 from catalog.access import Reader
-from catalog.store import Catalog
+from catalog.store import Catalog, Described
 from pixels import render
 from pixels.render import Picture
 
@@ -30,7 +30,13 @@ class Pictures:
 
         The catalog is asked each time: what was said of an item before may not be true, or for this reader, any more.
         """
-        described = self._catalog.described(reader, collection, item)
+        return self._of(self._catalog.described(reader, collection, item), shown)
+
+    def of_content(self, kind: bytes, content: bytes, shown: Shown) -> Picture:
+        """The same of an item and a collection whose JSON is at hand."""
+        return self._of(Described(content, kind, bytes), shown)
+
+    def _of(self, described: Described, shown: Shown) -> Picture:
         key = (described.tag, shown)
         with self._lock:
             found = self._made.get(key)

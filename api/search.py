@@ -49,6 +49,13 @@ OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
 
 def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Sequence[str]]) -> FastAPI:
     """The application with the STAC API's routes; `pictures` gives the addresses that thumbnails come from."""
+    client = _Client(
+        catalog=catalog,
+        links=Links(settings),
+        pictures=pictures,
+        most=settings.max_stream,
+        base_conformance_classes=[*CONFORMANCE, *(TRANSACTIONS if settings.transactions else ())],
+    )
     api = _Api(
         settings=ApiSettings(
             stac_fastapi_title=settings.title,
@@ -58,13 +65,7 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
             docs_url="",  # FastAPI's page loads its script from elsewhere; ours is in api/page.py
             _env_file=None,
         ),
-        client=_Client(
-            catalog=catalog,
-            links=Links(settings),
-            pictures=pictures,
-            most=settings.max_stream,
-            base_conformance_classes=[*CONFORMANCE, *(TRANSACTIONS if settings.transactions else ())],
-        ),
+        client=client,
         stac_version="1.1.0",
         extensions=[TokenPaginationExtension()],
         middlewares=[
@@ -73,12 +74,20 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
                 allow_origins=["*"],
                 allow_methods=["GET", "HEAD", "POST", "OPTIONS", *(WRITING if settings.transactions else ())],
                 allow_headers=["*"],
-                expose_headers=["Content-Range", "Content-Length", "Accept-Ranges", "ETag", "X-Request-ID"],
+                expose_headers=[
+                    "Content-Range",
+                    "Content-Length",
+                    "Accept-Ranges",
+                    "ETag",
+                    "X-Request-ID",
+                    "X-Kartotek-Items",
+                ],
                 max_age=600,
             )
         ],
     )
     app: FastAPI = api.app
+    app.state.items = client.items
     # In the place of stac-fastapi's, which says version=3.0 whatever the document is.
     [route] = (route for route in app.router.routes if isinstance(route, Route) and route.path == app.openapi_url)
     route.app = request_response(lambda _: Response(orjson.dumps(app.openapi()), media_type=OPENAPI))
@@ -272,6 +281,10 @@ class _Client(BaseCoreClient):
         """The same by POST."""
         given = search_request.given()
         return self._page(kwargs["request"], given, f"{self.links.root}/search", given)
+
+    def items(self, request: Request, given: Mapping[str, Any], address: str) -> Response:
+        """A page of what the parameters of another address than those of searches ask for."""
+        return self._page(request, given, address)
 
     def _page(
         self, request: Request, given: Mapping[str, Any], address: str, body: Mapping[str, Any] | None = None

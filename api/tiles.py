@@ -59,7 +59,7 @@ def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
     ) -> Response:
         watch = Stopwatch()
         with watch.stage("index"):
-            kind, encoded = _form(form)
+            kind, encoded = form_of(form)
             target = place_of(tms, str(z), str(x), str(y))
             shown = pictures.of_item(caller.reader(request), collection, item, given.shown)
         # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
@@ -80,7 +80,7 @@ def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
     return made
 
 
-def _form(name: str) -> Any:
+def form_of(name: str) -> Any:
     """(media type, what encodes) of a suffix."""
     try:
         return encode.PICTURES[name]

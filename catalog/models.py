@@ -1,5 +1,5 @@
 """The tables: collections, items, the outlines of those that are cut, the counts of their index squares, what items are
-together, the ledger, the holds.
+together, mosaics, the ledger, the holds.
 
 A plain table of items, without partitions and triggers: typed columns for what is searched and sorted by, and the
 item's JSON as it goes out. On SQLite an R*Tree stands beside it (`catalog.dialects`).
@@ -160,6 +160,14 @@ directories = Table(
     Column("content", LargeBinary, nullable=False),
 )
 """Where the blocks of files lie, by the files' keys (`catalog.directories`)."""
+
+mosaics = Table(
+    "mosaics",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+"""Searches that were registered, as JSON, by the hash of it (`catalog.mosaics`)."""
 
 products = Table(
     "products",

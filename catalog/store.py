@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 
 from catalog import aggregates as aggregating
 from catalog import (
+    clearness,
     dialects,
     directories,
     documents,
@@ -42,12 +43,14 @@ from catalog.ledger import Failure, Lease, Ledger, Registration, Source, Work
 from catalog.loading import Loaded
 from catalog.matched import Matched, matched
 from catalog.models import collections, dictionaries, items, products, squares
+from catalog.mosaics import Mosaics
 from catalog.order import Place
 from catalog.pages import Page
 from catalog.queryables import Queryable
 from catalog.search import Search
 from catalog.tally import Tally
 from kartotek.errors import Conflict, NotFound, NotMigrated
+from kartotek.grids import Bounds
 from kartotek.squares import RECIPE, Square
 
 COUNT_MS = 100
@@ -82,6 +85,11 @@ class Catalog:
     def directories(self) -> Directories:
         """Where the blocks of items' files lie, in the same database."""
         return Directories(self._connections)
+
+    @property
+    def mosaics(self) -> Mosaics:
+        """The searches that were registered, in the same database."""
+        return Mosaics(self._connections)
 
     @property
     def intakes(self) -> Intakes:
@@ -213,6 +221,16 @@ class Catalog:
             found = pages.page(connection, reader, search)
         unpack = self._contents.head if search.heads else self._contents.whole
         return replace(found, items=tuple(unpack(content, addresses) for content in found.items))
+
+    def packed(self, reader: Reader, search: Search) -> tuple[Page, Callable[[bytes], bytes]]:
+        """A page of items as they are kept, and what unpacks one: for those who need to look at a few of many."""
+        with self._connections.reading() as connection:
+            return pages.page(connection, reader, search), self._contents.whole
+
+    def clear(self, reader: Reader, places: Sequence[Place], bounds: Bounds) -> dict[tuple[str, str], int]:
+        """(collection, id) → clear pixels of 20 m of some items within bounds in EPSG:3006, as far as that is known."""
+        with self._connections.reading() as connection:
+            return clearness.clear(connection, reader, places, bounds)
 
     def places(self, reader: Reader, search: Search) -> Sequence[Place]:
         """Where the items of a page stand, without the items."""
@@ -450,7 +468,7 @@ class Described:
     stored: bytes
     collection: bytes
     """JSON."""
-    _unpack: Callable[[bytes], bytes]
+    unpack: Callable[[bytes], bytes]
 
     @property
     def tag(self) -> bytes:
@@ -460,7 +478,7 @@ class Described:
     @property
     def item(self) -> bytes:
         """JSON."""
-        return self._unpack(self.stored)
+        return self.unpack(self.stored)
 
 
 @lru_cache(maxsize=1_000)

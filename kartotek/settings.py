@@ -49,6 +49,10 @@ class Settings(LogSettings):
     """Bytes of a request's body; larger ones are answered 413."""
     max_stream: int = Field(default=100_000, ge=1)
     """Items of one answer that streams them, as NDJSON, CSV or stac-geoparquet."""
+    mosaics: int = Field(default=10_000, ge=0)
+    """Searches that may be registered as mosaics, by anybody, of 16 KiB at most; 0: none."""
+    mosaic_items: int = Field(default=64, ge=1, le=1_000)
+    """Items that one tile of a mosaic opens at most; a median 32 of them at most."""
     statement_seconds: float = Field(default=8.0, gt=0)
     """How long the database works at one question of `serve`."""
     costly: int = Field(default=8, ge=1)

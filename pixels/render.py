@@ -136,10 +136,11 @@ def raster(blocks: Blocks, shown: Picture, target: Grid, watch: Stopwatch | None
     watch = watch or Stopwatch()
     read = warp.read(blocks, tuple(shown.sources.values()), target, watch)
     with watch.stage("render"):
-        return _drawn(shown, dict(zip(shown.sources, read, strict=True)))
+        return drawn(shown, dict(zip(shown.sources, read, strict=True)))
 
 
-def _drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
+def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
+    """The picture of pixels that were read, by the names of its sources; also of such as were computed of several."""
     style = shown.style
     seen = None if style.mask is None else _kept(*read[style.mask], style.keep)
     if shown.palette is not None:

@@ -1,0 +1,111 @@
+"""The items that a tile of a mosaic may be made of, in its order, found anew for whoever asks."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import orjson
+import shapely
+from shapely import Geometry
+
+from api.definitions import Definition
+from api.display import Shown
+from api.pictures import Pictures
+from catalog.access import Reader
+from catalog.order import Place
+from catalog.store import Catalog
+from kartotek import footprints, grids
+from kartotek.grids import NATIONAL, Bounds, Grid
+from pixels.mosaic import REACH, Candidate
+
+LOOKED_AT = 1_000
+"""Items that touch a tile which are looked at; a year of a place has some 300, a month of a county 200."""
+WIDE = 100_000.0
+"""Metres of a tile from which on the clearest are told by the cloud cover of whole items: it has few squares less than
+they have, and those of many items take their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What may be seen in a tile."""
+
+    places: tuple[Place, ...]
+    """In the mosaic's order."""
+    contents: tuple[bytes, ...]
+    """As they are kept."""
+    unpack: Callable[[bytes], bytes]
+    more: bool
+    """Whether there are others still, that are not looked at."""
+
+    @property
+    def state(self) -> bytes:
+        """Another where any of the items is, or their order."""
+        found = hashlib.blake2b(digest_size=16)
+        for content in self.contents:
+            found.update(hashlib.blake2b(content, digest_size=16).digest())
+        return found.digest()
+
+    def each(self, pictures: Pictures, kind: bytes, shown: Shown) -> Iterator[Candidate]:
+        """The items for whoever puts pictures together."""
+        for number, packed in enumerate(self.contents):
+            content = self.unpack(packed)
+            outline = footprints.from_geojson(orjson.loads(content)["geometry"])
+
+            def picture(content: bytes = content) -> object:
+                return pictures.of_content(kind, content, shown)
+
+            yield Candidate(number=number, footprint=outline, picture=picture)  # type: ignore[arg-type]
+
+
+NONE = Candidates((), (), bytes, more=False)
+
+
+def find(catalog: Catalog, reader: Reader, definition: Definition, target: Grid) -> Candidates:
+    """The items of a mosaic that touch a tile."""
+    if definition.search is None:
+        return NONE
+    around = area(target)
+    own = definition.search.area
+    # Of what the mosaic covers, what is in the tile: so that an item has to touch it there.
+    shape = around if own is None else shapely.intersection(own, around)
+    if shape.is_empty:
+        return NONE
+    page, unpack = catalog.packed(reader, replace(definition.search, area=shape, limit=LOOKED_AT))
+    order = list(range(len(page.places)))
+    if definition.order in ("clearest", "median") and len(order) > 1:
+        ground = _in_national(target)
+        if ground is not None and max(ground.right - ground.left, ground.top - ground.bottom) <= WIDE:
+            clear = catalog.clear(reader, page.places, ground)
+            # Items without counts keep their order, by cloud cover, after those of which clear ground is known.
+            order.sort(key=lambda at: -clear.get((page.places[at].collection, page.places[at].id), -1))
+    return Candidates(
+        tuple(page.places[at] for at in order),
+        tuple(page.items[at] for at in order),
+        unpack,
+        more=page.next is not None,
+    )
+
+
+def area(target: Grid) -> Geometry:
+    """A tile in longitude and latitude, and a little around it, since footprints are simplified inwards."""
+    bounds, reach = target.bounds, REACH + 2 * target.resolution
+    box = (bounds.left - reach, bounds.bottom - reach, bounds.right + reach, bounds.top + reach)
+    found = grids.transformer(target.crs, "EPSG:4326").transform_bounds(*box, densify_pts=21)
+    if not all(math.isfinite(number) for number in found):
+        return shapely.box(-180, -90, 180, 90)
+    west, south, east, north = found
+    south, north = max(south, -90.0), min(north, 90.0)
+    if west > east:  # it crosses 180 degrees
+        return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
+    return shapely.box(max(west, -180.0), south, min(east, 180.0), north)
+
+
+def _in_national(target: Grid) -> Bounds | None:
+    """A tile's bounds in EPSG:3006; None where they have none there."""
+    bounds = target.bounds
+    change = grids.transformer(target.crs, NATIONAL)
+    found = change.transform_bounds(bounds.left, bounds.bottom, bounds.right, bounds.top, densify_pts=21)
+    return Bounds(*found) if all(math.isfinite(number) for number in found) else None

@@ -1,0 +1,58 @@
+"""Mosaics: searches that somebody registered, by the hash of what they say; what they find is not kept.
+
+Anybody may register, so that there is an end to how large one is and how many there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import func, select
+
+from catalog import dialects
+from catalog.connections import Connections
+from catalog.models import mosaics
+from kartotek.errors import BadRequest, Conflict, NotFound
+
+MAX_BYTES = 16 * 1024
+"""Of a mosaic's definition."""
+
+
+class Mosaics:
+    """The mosaics in the catalog's database."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def put(self, content: bytes, *, most: int) -> str:
+        """Register a definition, as canonical JSON; its id, which is the same each time.
+
+        Raises BadRequest where it is too long, and Conflict where `most` are there already.
+        """
+        if len(content) > MAX_BYTES:
+            raise BadRequest(f"the mosaic's definition has {len(content)} bytes; at most {MAX_BYTES} will do")
+        name = hashlib.sha256(content).hexdigest()[:20]
+        if self._found(name) is not None:
+            return name
+        with self._connections.writing() as connection:
+            if (connection.scalar(select(func.count()).select_from(mosaics)) or 0) >= most:
+                raise Conflict(
+                    f"{most} mosaics are registered, and this server keeps no more; /mosaics/inline needs none"
+                )
+            row = {"id": name, "content": content}
+            connection.execute(dialects.of(connection).insert(mosaics).on_conflict_do_nothing(), [row])
+        return name
+
+    def get(self, name: str) -> bytes:
+        """A definition. Raises NotFound."""
+        found = self._found(name)
+        if found is None:
+            raise NotFound(f"no mosaic {name[:40]!r}")
+        return found
+
+    def _found(self, name: str) -> bytes | None:
+        if not (name.isascii() and name.isalnum()):
+            return None
+        with self._connections.reading() as connection:
+            found: bytes | None = connection.scalar(select(mosaics.c.content).where(mosaics.c.id == name))
+        return found
