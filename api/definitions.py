@@ -141,7 +141,7 @@ def made(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Definiti
         "bbox": given.get("bbox") if search.area is not None else None,
         "intersects": given.get("intersects"),
         "datetime": time,
-        "filter": search.filter,
+        "filter": _plain(search.filter),
         "order": given.get("order") or "newest",
         **{name: given.get(name) for name in Shown.model_fields},
     }
@@ -174,6 +174,15 @@ def read(catalog: Catalog, reader: Reader, name: str, datetime: str | None = Non
 def time_of(search: Search) -> str | None:
     """The time of a search, as it is written; None for any."""
     return None if search.start is None and search.end is None else f"{_written(search.start)}/{_written(search.end)}"
+
+
+def _plain(tree: Any) -> Any:
+    """A filter whose whole numbers are such, however they were written: the parser of CQL2 text gives 50.0 for 50."""
+    if isinstance(tree, Mapping):
+        return {name: _plain(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_plain(value) for value in tree]
+    return int(tree) if isinstance(tree, float) and tree.is_integer() and abs(tree) < 2**53 else tree
 
 
 def _written(time: datetime | None) -> str:

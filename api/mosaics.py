@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -86,6 +87,8 @@ def router(
         reader = caller.reader(request)
         found = definitions.made(catalog, reader, given.model_dump(by_alias=True, exclude_unset=True))
         found.shown(given).style(orjson.loads(catalog.collection(reader, found.said["collections"][0])))
+        if found.search is not None:
+            catalog.places(reader, replace(found.search, limit=1))  # its filter is looked at where it is put to use
         name = catalog.mosaics.put(found.canonical, most=settings.mosaics)
         content = orjson.dumps({"id": name, "links": links(settings, name)})
         headers = {"Location": f"{settings.root}/mosaics/{name}"}

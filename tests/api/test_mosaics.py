@@ -290,7 +290,7 @@ def test_no_more_items_are_opened_than_the_setting_says(demo, items):
         ({"mask": "cloudy"}, "mask"),
         ({"assets": "B04", "index": "ndvi"}, "one of these"),
         ({"index": "none"}, "index"),
-        ({"expression": "open('/etc/passwd')"}, "expression"),
+        ({"expression": "open('/etc/passwd')"}, "formula"),
         ({"gamma": 0}, "gamma"),
         ({"ids": ["a" * 20_000]}, "16384"),
     ],
