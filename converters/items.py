@@ -204,9 +204,12 @@ def collection(kind: CollectionType) -> pystac.Collection:
     }
     if kind.mask is not None:
         # What tells a server, which knows no sensor, where the ground is seen.
-        classes = next(layer for layer in kind.layers if layer.name == kind.mask).classes
-        clear = [value.value for value in classes if value.clear]
-        made.extra_fields["kartotek:mask"] = {"asset": kind.mask, "clear": clear}
+        [mask] = [layer for layer in kind.layers if layer.name == kind.mask]
+        clear = [value.value for value in mask.classes if value.clear]
+        made.extra_fields["kartotek:mask"] = {"asset": mask.name, "clear": clear}
+    if kind.cube is not None:
+        names = {"products": list(kind.cube.products), "measurements": dict(kind.cube.measurements)}
+        made.extra_fields["kartotek:datacube"] = names
     made.extra_fields["attribution"] = kind.attribution
     made.add_link(pystac.Link(pystac.RelType.LICENSE, kind.license_href, title="Terms of use"))
     return made

@@ -271,6 +271,15 @@ class Render:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CubeNames:
+    """What an Open Data Cube called a collection and its layers: queries written for it go on by these names."""
+
+    products: tuple[str, ...]
+    measurements: Mapping[str, str] = field(default_factory=dict)
+    """Old name → layer, such as B02_10m → B02."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionType:
     """The facts that all products of a collection share; the STAC collection is made of them."""
 
@@ -294,6 +303,8 @@ class CollectionType:
     """The class layer whose `clear` classes say where the ground is seen."""
     renders: Mapping[str, Render] = field(default_factory=dict)
     """By name; tiles and thumbnails show `true-colour`, or the first one."""
+    cube: CubeNames | None = None
+    """Older names, for `kartotek.Datacube`."""
 
     def __post_init__(self) -> None:
         _check(f"collection {self.id!r}", self._faults())
@@ -314,6 +325,8 @@ class CollectionType:
         if twice := _repeated(band.common_name for layer in measured for band in layer.bands):
             yield f"several layers are of {', '.join(twice)}, so that no index could tell which to take"
         yield from self._faults_of_mask()
+        if self.cube is not None and (unknown := sorted(set(self.cube.measurements.values()) - set(names))):
+            yield f"old names are of {', '.join(unknown)}; layers are: {', '.join(names)}"
         for name, render in self.renders.items():
             if unknown := [asset for asset in render.assets if asset not in names]:
                 yield f"render {name!r} shows {', '.join(unknown)}; layers are: {', '.join(names)}"

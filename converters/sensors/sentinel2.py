@@ -20,7 +20,7 @@ from converters.sensors import sentinel2_aws
 from kartotek import footprints
 from kartotek.errors import BrokenProduct, UnsupportedProduct
 from kartotek.grids import Grid
-from kartotek.product import Band, ClassValue, CollectionType, Files, Kind, Layer, LayerType, Product, Render
+from kartotek.product import Band, ClassValue, CollectionType, CubeNames, Files, Kind, Layer, LayerType, Product, Render
 
 # Central wavelength and full width at half maximum in micrometres, for all of the satellites, as the field's catalogues
 # (stactools) give them; each satellite's own differ by some nanometres. In the order of the agency's band ids 0..12.
@@ -144,6 +144,11 @@ def _collection(level: str, *, title: str, description: str, start: datetime, na
             "true-colour": Render(title="True colour", assets=("B04", "B03", "B02"), rescale=(0.0, top)),
             "false-colour": Render(title="Near infrared", assets=("B08", "B04", "B03"), rescale=(0.0, top + 0.1)),
         },
+        # The names of Open Data Cubes that had the agency's zips: those of the images inside.
+        cube=CubeNames(
+            products=(f"sentinel_s2_{level.lower()}_zips",),
+            measurements={f"{name}_{LAYERS[name].resolution}m": name for name in names if name != "TCI"},
+        ),
     )
 
 
