@@ -173,6 +173,7 @@ class Datacube:
                 "dtype": one.dtype,
                 "units": one.units,
                 "nodata": one.nodata,
+                "asset": one.asset,
                 "aliases": [name for name, key in kind.synonyms.items() if key == one.asset and name != one.name],
             }
             for kind in self._products.values()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
 import pandas
+import shapely
 from odc.geo import Geometry
 from odc.geo.geom import box, unary_union
 from pandas import Period, Timestamp
@@ -30,7 +32,7 @@ def area(
     """The area asked for: a polygon, or ranges of one of x, lon, longitude and one of y, lat, latitude; None for none.
 
     Ranges are in longitude and latitude, unless `crs` says otherwise, and either end may come first. A polygon is one
-    of odc-geo's, a GeoJSON geometry, WKT, or what Shapely and GeoPandas have; several are their union.
+    of odc-geo's, GeoJSON, WKT, or what Shapely and GeoPandas have; several are their union.
     """
     ranges = {name: value for name, value in (across | along).items() if value is not None}
     if geopolygon is not None:
@@ -71,7 +73,11 @@ def _polygon(given: Any) -> Geometry:
     if hasattr(given, "geometry") and getattr(given, "crs", None) is not None:  # GeoPandas
         return Geometry(given.geometry.union_all(), str(given.crs))
     try:
-        return Geometry(getattr(given, "__geo_interface__", given), EARTH)
+        if isinstance(given, str) and not given.lstrip().startswith("{"):
+            return Geometry(shapely.from_wkt(given), EARTH)
+        return Geometry(
+            json.loads(given) if isinstance(given, str) else getattr(given, "__geo_interface__", given), EARTH
+        )
     except Exception as error:
         raise BadRequest(f"geopolygon {str(given)[:80]!r}: no geometry ({error})") from error
 

@@ -53,8 +53,10 @@ class Parser:
 
     def extract(self, md: pystac.Item) -> RasterGroupMetadata:
         """All that are wanted, whether this item has them or not."""
+        # Dask must not take two kinds of numbers of one file for the same: this is of what it tells them apart by.
+        kind = "as delivered" if self._native else f"reflectance x {REFLECTANCE}"
         bands = {
-            (key, 1): RasterBandMetadata(data_type=one.dtype, nodata=one.nodata, units=one.units)
+            (key, 1): RasterBandMetadata(data_type=one.dtype, nodata=one.nodata, units=one.units, driver_data=kind)
             for key, one in self._wanted.items()
         }
         return RasterGroupMetadata(bands, {}, {}, [])
