@@ -28,7 +28,7 @@ serve: $(VENV)/.installed  ## serve the catalog of this folder
 test: $(VENV)/.tested browser postgis  ## all tests but the full counts
 	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
 
-test-clients: $(VENV)/.tested postgis qgis  ## what QGIS makes of tiles, files and items
+test-clients: $(VENV)/.tested postgis qgis datacube  ## what QGIS and the Open Data Cube make of tiles, files and items
 	$(BIN)/python -m pytest -m clients $(TESTS)
 
 test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: an hour
@@ -52,6 +52,9 @@ lock: $(VENV)/.tested  ## pin all dependencies again, by hash
 	# All of it first: what is run must also fit what tests bring.
 	$(COMPILE) --group build --group dev --group docs --extra analysis pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --group build -c requirements-dev.txt pyproject.toml -o requirements.txt
+	# An environment of its own, in which the Open Data Cube and `kartotek.datacube` meet.
+	printf '%s\n' 'datacube==1.9.*' 'psycopg[binary]' odc-stac pystac-client | \
+	    $(COMPILE) - -o requirements-datacube.txt
 
 clean:  ## remove what was installed and built
 	rm -rf $(VENV) site api/viewer/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -71,6 +74,9 @@ $(VENV)/.tested: requirements-dev.txt requirements-uv.txt pyproject.toml | $(VEN
 $(VENV)/.documented: $(VENV)/.tested
 	touch $@
 
-.PHONY: browser postgis qgis
+.PHONY: browser postgis qgis datacube
 browser postgis qgis:
 	@sh tools/$@.sh
+
+datacube: $(VENV)/.tested
+	@sh tools/datacube.sh $(VENV) $(VENV)/datacube
