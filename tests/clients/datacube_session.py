@@ -5,7 +5,8 @@ nothing of ours but `kartotek.datacube`. The question is JSON on standard input,
 
     {"do": "index", "database": URL, "server": URL, "name": NAME}   → how many datasets are in the cube
     {"do": "compare", "database": URL, "server": URL, "query": {...}}  → how what is loaded looks, if it is identical
-    {"do": "load", "by": "datacube" | "odc.stac" | "kartotek", ...}    → seconds, peak memory in MB, and a checksum
+    {"do": "load", "by": "datacube" | "odc.stac" | "kartotek" | "kartotek native", ...}  → seconds, peak memory in MB,
+                                                                        and checksums of the measurements
 """
 
 import json
@@ -82,13 +83,14 @@ def index(database, server, name):
     from kartotek import Datacube
 
     ours = Datacube(server)
+    items = sorted(ours.find_datasets(name), key=lambda item: (item.datetime, item.id))
     kinds = [one for one in ours.list_measurements(with_pandas=False) if one["product"] == name]
+    kinds = [one for one in kinds if all(one["asset"] in item.assets for item in items)]
     assets = {one["measurement"]: one["asset"] for one in kinds}
     real = cube(database, made=False)
     real.index.init_db(with_default_types=True, with_permissions=True)
     real.index.products.add(real.index.products.from_doc(product(name, kinds)))
     resolve = Doc2Dataset(real.index, skip_lineage=True)
-    items = sorted(ours.find_datasets(name), key=lambda item: (item.datetime, item.id))
     for number, item in enumerate(items, 1):
         document = dataset(number, item, name, assets)
         found, error = resolve(document, f"{server}/items/{item.id}.yaml")
@@ -123,20 +125,26 @@ def compare(database, server, query):
     }
 
 
-def load(by, database, server, query):
-    """Load by one of three, in a process of its own; the imports and the connection are not counted."""
+def load(by, database, server, query, dask=False, files=None):
+    """Load by one of them, in a process of its own; imports and connections are not counted.
+
+    With `dask` in chunks of 1024, computed at once; with `files`, from the folder of the server's files itself.
+    """
+    chunks = {"x": 1024, "y": 1024} if dask else None
+    more = {} if files is None else {"patch_url": lambda url: url.replace(f"{server}/files", files)}
     if by == "datacube":
         dc = cube(database)
         began = time.perf_counter()
-        found = dc.load(**query)
+        found = dc.load(dask_chunks=chunks, **query, **more)
     elif by == "odc.stac":
         area = {"bbox": [query["lon"][0], query["lat"][0], query["lon"][1], query["lat"][1]]}
         client = Client.open(server)
         began = time.perf_counter()
-        items = list(client.search(collections=["sentinel-2-l2a"], datetime=query["time"], **area).items())
+        items = client.search(collections=["sentinel-2-l2a"], datetime="/".join(query["time"]), **area).items()
         found = odc.stac.load(
             items, bands=[one.partition("_")[0] for one in query["measurements"]], crs=query["output_crs"],
-            resolution=resyx_(*query["resolution"]), groupby=query.get("group_by", "time"), **area,
+            resolution=resyx_(*query["resolution"]), groupby=query.get("group_by", "time"), chunks=chunks,
+            **area, **more,
         )  # fmt: skip
     else:
         from kartotek import Datacube
@@ -144,7 +152,8 @@ def load(by, database, server, query):
         dc = Datacube(server)
         dc.list_products(with_pandas=False)
         began = time.perf_counter()
-        found = dc.load(native=by == "kartotek native", **query)
+        found = dc.load(native=by == "kartotek native", dask_chunks=chunks, **query)
+    found = found.compute()
     seconds = time.perf_counter() - began
     return {
         "seconds": seconds,
