@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
@@ -118,7 +118,7 @@ class Datacube:
             items,
             chosen,
             box,
-            group_by=_grouping(group_by),
+            day=_grouping(group_by),
             resampling=_by_asset(resampling, chosen),
             chunks=_chunks(dask_chunks, box),
             native=native,
@@ -248,15 +248,14 @@ def _period(time: Instant | Iterable[Instant] | None, like: Any) -> str | None:
     return query.period(time)
 
 
-def _grouping(group_by: str | None) -> str | Callable[[pystac.Item, Any, int], Any]:
-    """What items are put into one image by."""
-    known = {None: "time", "time": "time", "solar_day": _solar_day}
-    if group_by not in known:
+def _grouping(group_by: str | None) -> Callable[[pystac.Item], date] | None:
+    """What items are put into one image by, if not by their instant alone."""
+    if group_by not in (None, "time", "solar_day"):
         raise BadRequest(f"group_by is {group_by!r}; it is 'time' or 'solar_day'")
-    return known[group_by]  # type: ignore[return-value]
+    return _solar_day if group_by == "solar_day" else None
 
 
-def _solar_day(item: pystac.Item, _parsed: Any, _number: int) -> Any:
+def _solar_day(item: pystac.Item) -> date:
     """The day at the middle of an item's footprint, by the sun: 240 seconds a degree of longitude."""
     west, _, east, _ = item.bbox or (0.0, 0.0, 0.0, 0.0)
     moment: datetime = item.datetime or datetime.fromisoformat(item.properties["start_datetime"])
