@@ -2,7 +2,7 @@
 
     make datacube                                                 once: an environment that has all of them
     python benchmarks/datacube.py prepare FOLDER [--pixels 2400]  once: 6 dates of 24 km, converted
-    python benchmarks/datacube.py run FOLDER [--rounds 5] [--area 20]
+    python benchmarks/datacube.py run FOLDER [--rounds 5] [--area 20] [--only http,dask]
 
 What is loaded is 20 km x 6 dates x 4 bands of 10 m over HTTP from one `kartotek serve`, by a new process each time,
 whose imports and connections are not counted; memory is the process's peak, imports included. Each round asks all of
@@ -36,6 +36,11 @@ PRODUCT = "sentinel_s2_l2a_zips"
 CENTRE = (22.109543, 65.614815)
 """Longitude and latitude, near Lulea: zone 34, so that pixels were resampled once and lie on the national grid."""
 DAYS = ((6, 14), (6, 24), (7, 4), (7, 14), (7, 24), (8, 3))
+SHAPES = {
+    "http": "without Dask",
+    "dask": "with Dask, in chunks of 1024, computed at once",
+    "files": "without Dask, datacube and odc.stac from the files themselves",
+}
 WHO = ("datacube", "odc.stac", "kartotek", "kartotek native")
 
 
@@ -72,7 +77,7 @@ def prepare(folder: Path, pixels: int) -> None:
     catalog.close()
 
 
-def run(folder: Path, rounds: int, area: float) -> None:
+def run(folder: Path, rounds: int, area: float, shapes: list[str]) -> None:
     """All of them in turn."""
     with postgres(folder) as port, serving(folder) as server:
         known = {"database": url(port), "server": server}
@@ -81,11 +86,10 @@ def run(folder: Path, rounds: int, area: float) -> None:
         print(ask("index", name=PRODUCT, **known), flush=True)
         same = ask("compare", query=query(area), **known)
         print(f"identical to datacube: {same['sizes']}, {same['types']}, {same['valid']:.0%} valid", flush=True)
-        for dask in (False, True):
-            print(f"\n{'Dask, chunks of 1024' if dask else 'without Dask'}: seconds and MB", flush=True)
-            one(known, query(area), rounds, dask=dask, files=None)
-        print("\nwithout Dask, the other two from the files themselves: seconds and MB", flush=True)
-        one(known, query(area), rounds, dask=False, files=str(folder / "store"))
+        for shape in shapes:
+            print(f"\n{SHAPES[shape]}: seconds and MB", flush=True)
+            files = str(folder / "store") if shape == "files" else None
+            one(known, query(area), rounds, dask=shape == "dask", files=files)
 
 
 def one(known: dict[str, str], asked: dict[str, Any], rounds: int, *, dask: bool, files: str | None) -> None:
@@ -171,6 +175,7 @@ if __name__ == "__main__":
             command.add_argument("--pixels", type=int, default=2400, help="width of the samples, 10 m each")
         else:
             command.add_argument("--rounds", type=int, default=5)
+            command.add_argument("--only", default=",".join(SHAPES), help="some of: %(default)s")
             command.add_argument("--area", type=float, default=20, help="kilometres")
     given = parser.parse_args()
     given.folder = given.folder.resolve()
@@ -178,4 +183,4 @@ if __name__ == "__main__":
     if given.command == "prepare":
         prepare(given.folder, given.pixels)
     else:
-        run(given.folder, given.rounds, given.area)
+        run(given.folder, given.rounds, given.area, given.only.split(","))

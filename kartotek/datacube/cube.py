@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas
 import pystac
 import requests
 import xarray
 from odc.geo import Geometry
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 
-from kartotek.datacube import grid, query, reading
-from kartotek.datacube.products import Measurement, Product, products
+from kartotek.datacube import arrays, grid, options, query, reading
+from kartotek.datacube.products import Product, products
 from kartotek.datacube.query import Instant, Range
 from kartotek.errors import BadRequest, NotFound, OriginError, in_a_line
 
 PAGE = 200
 """Items that the server is asked for at a time."""
-EPOCH = "seconds since 1970-01-01 00:00:00"
 
 
 class Datacube:
@@ -90,7 +86,7 @@ class Datacube:
         """
         if product is None and datasets is None:
             raise BadRequest("neither product nor datasets is given; list_products() tells what there is")
-        area = self._area(lat, lon, latitude, longitude, x, y, crs, geopolygon)
+        area = _area(lat, lon, latitude, longitude, x, y, crs, geopolygon)
         if like is not None and (area is not None or output_crs is not None or resolution is not None or align):
             raise BadRequest("like has an area, a CRS and a resolution; give none of these beside it")
         box = None if like is None else grid.of(like)
@@ -118,14 +114,14 @@ class Datacube:
             items,
             chosen,
             box,
-            day=_grouping(group_by),
-            resampling=_by_asset(resampling, chosen),
-            chunks=_chunks(dask_chunks, box),
+            day=options.grouping(group_by),
+            resampling=options.by_asset(resampling, chosen),
+            chunks=options.chunks(dask_chunks, box),
             native=native,
             skip_broken=skip_broken_datasets,
             progress=progress_cbk,
         )
-        return _dressed(pixels, chosen, box)
+        return arrays.dressed(pixels, chosen, box)
 
     def find_datasets(
         self,
@@ -146,7 +142,7 @@ class Datacube:
         cloud_cover: Range | None = None,
     ) -> list[pystac.Item]:
         """The items of a product that touch an area and a period, for a look at them or for `load(datasets=...)`."""
-        area = self._area(lat, lon, latitude, longitude, x, y, crs, geopolygon)
+        area = _area(lat, lon, latitude, longitude, x, y, crs, geopolygon)
         if like is not None:
             if area is not None:
                 raise BadRequest("like has an area; give none beside it")
@@ -203,17 +199,6 @@ class Datacube:
             raise NotFound(f"{name!r}: no product of {self.url}; there are: {', '.join(self._products) or 'none'}")
         return self._products[name]
 
-    def _area(
-        self, lat: Range | None, lon: Range | None, latitude: Range | None, longitude: Range | None,
-        x: Range | None, y: Range | None, crs: Any, geopolygon: Any,
-    ) -> Geometry | None:  # fmt: skip
-        return query.area(
-            across={"x": x, "lon": lon, "longitude": longitude},
-            along={"y": y, "lat": lat, "latitude": latitude},
-            crs=crs,
-            geopolygon=geopolygon,
-        )
-
     def _found(
         self,
         product: str,
@@ -248,65 +233,14 @@ def _period(time: Instant | Iterable[Instant] | None, like: Any) -> str | None:
     return query.period(time)
 
 
-def _grouping(group_by: str | None) -> Callable[[pystac.Item], date] | None:
-    """What items are put into one image by, if not by their instant alone."""
-    if group_by not in (None, "time", "solar_day"):
-        raise BadRequest(f"group_by is {group_by!r}; it is 'time' or 'solar_day'")
-    return _solar_day if group_by == "solar_day" else None
-
-
-def _solar_day(item: pystac.Item) -> date:
-    """The day at the middle of an item's footprint, by the sun: 240 seconds a degree of longitude."""
-    west, _, east, _ = item.bbox or (0.0, 0.0, 0.0, 0.0)
-    moment: datetime = item.datetime or datetime.fromisoformat(item.properties["start_datetime"])
-    middle = (west + (east + 360 if east < west else east)) / 2
-    return (moment.astimezone(UTC) + timedelta(seconds=int(240 * middle))).date()
-
-
-def _by_asset(given: str | Mapping[str, str] | None, measurements: Sequence[Measurement]) -> dict[str, str] | str:
-    """How each asset is resampled; what is not named by itself or by '*' is by nearest neighbour."""
-    if given is None or isinstance(given, str):
-        return given or "nearest"
-    names = {one.name: one.asset for one in measurements}
-    if unknown := [name for name in given if name != "*" and name not in names]:
-        raise BadRequest(f"resampling of {', '.join(unknown)}, which is not loaded; loaded are: {', '.join(names)}")
-    return {"*": "nearest"} | {names.get(name, "*"): how for name, how in given.items()}
-
-
-def _chunks(given: Mapping[str, int | str] | None, box: GeoBox) -> dict[str, int | Literal["auto"]] | None:
-    """Chunks as odc-stac has them: one time each, and whole images where nothing else is said."""
-    if given is None:
-        return None
-    known = ("time", *box.dimensions)
-    for name, size in given.items():
-        if name not in known:
-            raise BadRequest(f"dask_chunks of {name!r}; dimensions are: {', '.join(known)}")
-        if size != "auto" and not isinstance(size, int):
-            raise BadRequest(f"dask_chunks of {name!r} is {size!r}; it is a whole number, -1 for all, or 'auto'")
-    return {name: int(size) for name, size in given.items() if size != "auto"}
-
-
-def _dressed(pixels: xarray.Dataset, measurements: Sequence[Measurement], box: GeoBox) -> xarray.Dataset:
-    """What odc-stac gives, with the names, coordinates and attributes of the old cube."""
-    of_grid = {"crs": str(box.crs), "grid_mapping": "spatial_ref"}
-    times = pixels.time.values.astype("datetime64[ns]")
-    coords = {"time": xarray.DataArray(times, dims="time", attrs={"units": EPOCH}), **xr_coords(box, "spatial_ref")}
-    return xarray.Dataset(
-        {
-            one.name: (pixels[one.asset].dims, pixels[one.asset].data, {**_attributes(one), **of_grid})
-            for one in measurements
-        },
-        coords=coords,
-        attrs=of_grid,
+def _area(
+    lat: Range | None, lon: Range | None, latitude: Range | None, longitude: Range | None,
+    x: Range | None, y: Range | None, crs: Any, geopolygon: Any,
+) -> Geometry | None:  # fmt: skip
+    """The area that is asked for, by whichever words."""
+    return query.area(
+        across={"x": x, "lon": lon, "longitude": longitude},
+        along={"y": y, "lat": lat, "latitude": latitude},
+        crs=crs,
+        geopolygon=geopolygon,
     )
-
-
-def _attributes(measurement: Measurement) -> dict[str, Any]:
-    """What xarray tells of a measurement; of classes by CF's conventions (3.5), and the codes that are clear ground."""
-    found: dict[str, Any] = {"units": measurement.units, "nodata": measurement.nodata}
-    if measurement.classes:
-        found["flag_values"] = np.array(list(measurement.classes), dtype=measurement.dtype)
-        found["flag_meanings"] = " ".join(measurement.classes.values())
-    if measurement.clear:
-        found["clear_values"] = np.array(measurement.clear, dtype=measurement.dtype)
-    return found

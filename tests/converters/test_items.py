@@ -155,6 +155,17 @@ def test_every_collection_is_valid_stac(validator):
         check(complete(json.loads(json.dumps(collection.to_dict(include_self_link=False)))), validator)
 
 
+def test_a_collection_tells_its_older_names_and_which_classes_are_clear():
+    found = collections()["sentinel-2-l2a"].extra_fields
+    assert found["kartotek:mask"] == {"asset": "SCL", "clear": [4, 5, 6, 11]}
+    assert found["kartotek:datacube"]["products"] == ["sentinel_s2_l2a_zips"]
+    names = found["kartotek:datacube"]["measurements"]
+    assert {"B02_10m": "B02", "B8A_20m": "B8A", "B09_60m": "B09", "SCL_20m": "SCL"}.items() <= names.items()
+    # All layers but the picture, each by one name.
+    assert sorted(names.values()) == sorted(set(found["item_assets"]) - {"TCI", *items.BESIDE})
+    assert "kartotek:mask" not in collections()["sentinel-2-l1c"].extra_fields
+
+
 def test_pystac_finds_them_valid_too(conversion, beside, tmp_path):
     documents = [as_dict(conversion(name)) for name in NAMES] + [made.to_dict() for made in collections().values()]
     (tmp_path / "documents.json").write_text(json.dumps([complete(document) for document in documents]))

@@ -20,7 +20,7 @@ pytest.importorskip("odc.stac")
 from odc.geo import CRS, Geometry, resxy_  # noqa: E402
 from pystac import Item  # noqa: E402
 
-from kartotek.datacube import Datacube, mask, query, reading  # noqa: E402
+from kartotek.datacube import Datacube, driver, mask, query  # noqa: E402
 from kartotek.datacube.grid import geobox  # noqa: E402
 from kartotek.datacube.products import products  # noqa: E402
 
@@ -170,13 +170,13 @@ def test_no_pixel_becomes_nodata_or_wraps(cube):
 )
 def test_numbers_end_where_their_type_does_and_nodata_stays_apart(stored, scaling, wanted):
     pixels = np.array(stored, "uint16")
-    reading._rescale(pixels, scaling, nodata=0)
+    driver.rescale(pixels, scaling, nodata=0)
     assert pixels.tolist() == wanted
 
 
 def test_floats_keep_what_is_below_zero():
     pixels = np.array([np.nan, 0.02, -9999.0, 0.3])
-    reading._rescale(pixels, (10_000.0, -1000.0), nodata=-9999.0)
+    driver.rescale(pixels, (10_000.0, -1000.0), nodata=-9999.0)
     np.testing.assert_allclose(pixels, [np.nan, -800, -9999, 2000])
 
 
@@ -443,7 +443,7 @@ def test_align_moves_the_edges_by_y_and_x():
 
 def test_the_folder_imports_nothing_of_ours_but_errors():
     """The layers are import-linter's to check; here is what a reader of the folder would look for."""
-    for path in Path(reading.__file__).parent.glob("*.py"):
+    for path in Path(driver.__file__).parent.glob("*.py"):
         ours = re.findall(
             r"^\s*(?:from|import) (kartotek[\w.]*|converters|catalog|pixels|jobs|api)", path.read_text(), re.M
         )

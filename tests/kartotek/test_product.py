@@ -17,6 +17,7 @@ from kartotek.product import (
     Band,
     ClassValue,
     CollectionType,
+    CubeNames,
     Kind,
     Layer,
     LayerType,
@@ -91,6 +92,10 @@ REFUSED = {
     "a layer twice": (MADE_UP, {"layers": (RED, RED, QA)}, "occur twice: RED"),
     "two layers of a common name": (MADE_UP, {"layers": (RED, change(RED, name="B"), QA)}, "several layers are of red"),
     "a mask that is not there": (MADE_UP, {"mask": "SCL"}, "'SCL' is none of its layers"),
+    "an old name of a layer that is not there": (
+        MADE_UP, {"cube": CubeNames(products=("old",), measurements={"red_30m": "RED", "blue_30m": "BLUE"})},
+        "old names are of BLUE; layers are: RED",
+    ),
     "a mask that is no classes": (MADE_UP, {"mask": "RED"}, "a measurement, not of classes"),
     "a mask without clear classes": (
         MADE_UP, {"layers": (change(QA, classes=(CLOUD,)),)}, "no class of its mask 'QA' is clear"
