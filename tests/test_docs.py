@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")])
 LONG = {
-    "add-a-sensor", "bulk", "cluster", "convert", "exchange", "private-collections", "read-from-python", "register",
-    "upkeep",
+    "add-a-sensor", "bulk", "cluster", "convert", "exchange", "open-data-cube", "private-collections",
+    "read-from-python", "register", "upkeep",
 }  # fmt: skip
 """Pages that convert product after product, or start command after command: among the full counts."""
 FENCE = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
