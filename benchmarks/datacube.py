@@ -88,7 +88,7 @@ def run(folder: Path, rounds: int, area: float, shapes: list[str]) -> None:
         print(f"identical to datacube: {same['sizes']}, {same['types']}, {same['valid']:.0%} valid", flush=True)
         for shape in shapes:
             print(f"\n{SHAPES[shape]}: seconds and MB", flush=True)
-            files = str(folder / "store") if shape == "files" else None
+            files = (folder / "store").as_uri() if shape == "files" else None
             one(known, query(area), rounds, dask=shape == "dask", files=files)
 
 
