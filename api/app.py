@@ -14,6 +14,7 @@ from api import (
     browse,
     errors,
     files,
+    matrices,
     metrics,
     mosaics,
     numbers,
@@ -25,6 +26,7 @@ from api import (
     tilejson,
     tiles,
     transactions,
+    wmts,
 )
 from api.middleware import HEAVY, Body, Costly, Head, Requests
 from api.pictures import Pictures
@@ -59,7 +61,10 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     pictures = Pictures(catalog)
     app.include_router(numbers.router(catalog, pictures, blocks))
     app.include_router(tiles.router(pictures, blocks))
-    app.include_router(mosaics.router(settings, catalog, pictures, blocks, app.state.items))
+    drawn = mosaics.Tiles(settings, catalog, pictures, blocks)
+    app.include_router(mosaics.router(settings, catalog, drawn, app.state.items))
+    app.include_router(wmts.router(settings, catalog, drawn))
+    app.include_router(matrices.router(settings))
     app.include_router(tilejson.router(settings, catalog, pictures))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))
     app.include_router(products.router(catalog))

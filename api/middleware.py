@@ -25,7 +25,9 @@ KNOW_HEAD = ("/files/", "/products/", "/viewer/")
 HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The ids of requests that are taken from callers."""
 
-COSTLY = re.compile(r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?|/mosaics/[^/]+/items")
+COSTLY = re.compile(
+    r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?|/mosaics/[^/]+/items"
+)
 """Paths whose answers may be long work for the database."""
 
 HEAVY = re.compile(r"/collections/[^/]+/items/[^/]+/(statistics|crop\.[a-z]+)")

@@ -71,12 +71,53 @@ class _ItemsQuery(BaseModel):
     fields: Annotated[str | None, Field(description="The members of items that the answer has.")] = None
 
 
-def router(
-    settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blocks, items: Callable[..., Response]
-) -> APIRouter:
+class Tiles:
+    """Makes tiles of mosaics."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blocks) -> None:
+        self._most = settings.mosaic_items
+        self._catalog = catalog
+        self._pictures = pictures
+        self._blocks = blocks
+
+    def answer(
+        self, request: Request, definition: Callable[[Reader], Definition], address: tuple[Any, ...], given: TileQuery
+    ) -> Response:
+        """A tile, by the parts of its address."""
+        watch, reader = Stopwatch(), caller.reader(request)
+        tms, z, x, y, form = address
+        with watch.stage("index"):
+            kind, encoded = (JSON, None) if form == SOURCES else tiles.form_of(form)
+            target = tiles.place_of(tms, str(z), str(x), str(y))
+            wanted = definition(reader)
+            collection = self._catalog.collection(reader, wanted.said["collections"][0])
+            shown = wanted.shown(given)
+            shown.style(orjson.loads(collection))  # what is wrong with it is told of empty tiles too
+            found = candidates.find(self._catalog, reader, wanted, target)
+        most = min(self._most, MOST_OF_MEDIAN) if wanted.order == "median" else self._most
+        said = (render.VERSION, found.state.hex(), hashlib.sha256(collection).hexdigest(), shown, wanted.order, most)
+        tag = hashlib.sha256(repr((said, target, kind, given.empty, found.more)).encode()).hexdigest()[:32]
+        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        if known(request, headers["ETag"]):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        composed = mosaic.median if wanted.order == "median" else mosaic.first
+        each = found.each(self._pictures, collection, shown)
+        one = composed(self._blocks, each, target, most, watch)
+        headers[ITEMS] = f"{len(one.opened)} of {'more than ' if found.more else ''}{len(found.places)}"
+        if given.empty == "204" and (one.raster is None or not one.raster.valid.any()):
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+        with watch.stage("encode"):
+            if encoded is None:
+                content = _sources(found, one, median=wanted.order == "median")
+            else:
+                content = encoded(one.raster or _nothing(target))
+        headers["Server-Timing"] = tiles.timing(watch)
+        return Response(content, headers=headers, media_type=kind)
+
+
+def router(settings: Settings, catalog: Catalog, drawn: Tiles, items: Callable[..., Response]) -> APIRouter:
     """The routes of mosaics; `items` answers a search of a request, by its parameters and its own address."""
     made = APIRouter(tags=["Mosaics"], route_class=Direct)
-    drawn = _Tiles(settings, catalog, pictures, blocks)
 
     @made.post(
         "/mosaics", summary="Register a search as a mosaic; the same one has the same id",
@@ -147,50 +188,6 @@ def router(
         return drawn.answer(request, definition, (tms, z, x, y, form), given)
 
     return made
-
-
-class _Tiles:
-    """Makes tiles of mosaics."""
-
-    def __init__(self, settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blocks) -> None:
-        self._most = settings.mosaic_items
-        self._catalog = catalog
-        self._pictures = pictures
-        self._blocks = blocks
-
-    def answer(
-        self, request: Request, definition: Callable[[Reader], Definition], address: tuple[Any, ...], given: TileQuery
-    ) -> Response:
-        """A tile, by the parts of its address."""
-        watch, reader = Stopwatch(), caller.reader(request)
-        tms, z, x, y, form = address
-        with watch.stage("index"):
-            kind, encoded = (JSON, None) if form == SOURCES else tiles.form_of(form)
-            target = tiles.place_of(tms, str(z), str(x), str(y))
-            wanted = definition(reader)
-            collection = self._catalog.collection(reader, wanted.said["collections"][0])
-            shown = wanted.shown(given)
-            shown.style(orjson.loads(collection))  # what is wrong with it is told of empty tiles too
-            found = candidates.find(self._catalog, reader, wanted, target)
-        most = min(self._most, MOST_OF_MEDIAN) if wanted.order == "median" else self._most
-        said = (render.VERSION, found.state.hex(), hashlib.sha256(collection).hexdigest(), shown, wanted.order, most)
-        tag = hashlib.sha256(repr((said, target, kind, given.empty, found.more)).encode()).hexdigest()[:32]
-        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
-        if known(request, headers["ETag"]):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        composed = mosaic.median if wanted.order == "median" else mosaic.first
-        each = found.each(self._pictures, collection, shown)
-        one = composed(self._blocks, each, target, most, watch)
-        headers[ITEMS] = f"{len(one.opened)} of {'more than ' if found.more else ''}{len(found.places)}"
-        if given.empty == "204" and (one.raster is None or not one.raster.valid.any()):
-            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
-        with watch.stage("encode"):
-            if encoded is None:
-                content = _sources(found, one, median=wanted.order == "median")
-            else:
-                content = encoded(one.raster or _nothing(target))
-        headers["Server-Timing"] = tiles.timing(watch)
-        return Response(content, headers=headers, media_type=kind)
 
 
 def _nothing(target: Grid) -> Raster:

@@ -50,6 +50,12 @@ class Mosaics:
             raise NotFound(f"no mosaic {name[:40]!r}")
         return found
 
+    def some(self, most: int) -> list[tuple[str, bytes]]:
+        """Ids and definitions, of no more than so many."""
+        wanted = select(mosaics.c.id, mosaics.c.content).order_by(mosaics.c.id).limit(most)
+        with self._connections.reading() as connection:
+            return [(row.id, row.content) for row in connection.execute(wanted)]
+
     def _found(self, name: str) -> bytes | None:
         if not (name.isascii() and name.isalnum()):
             return None

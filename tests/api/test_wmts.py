@@ -1,0 +1,179 @@
+"""WMTS: what OWSLib reads of it, and tiles that are those of mosaics."""
+
+import io
+
+import morecantile
+import numpy as np
+import orjson
+import pytest
+from fastapi.testclient import TestClient
+from lxml import etree
+from owslib.wmts import WebMapTileService
+from PIL import Image
+
+from api.app import create_app
+from catalog.access import PUBLIC
+from catalog.search import MAX_LIMIT, Search
+from kartotek import grids
+
+SPACES = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/ows/1.1"}
+LAYER = "sentinel-2-l2a:true-colour"
+
+
+@pytest.fixture(scope="module")
+def local(demo):
+    return TestClient(create_app(demo.settings, demo.catalog, demo.storage))
+
+
+@pytest.fixture(scope="module")
+def item(demo):
+    found = demo.catalog.search(PUBLIC, Search(collections=("sentinel-2-l2a",), limit=MAX_LIMIT)).items
+    return next(one for content in found if (one := orjson.loads(content))["properties"]["grid:code"] == "MGRS-33VXG")
+
+
+@pytest.fixture(scope="module")
+def document(local):
+    answer = local.get("/wmts?SERVICE=WMTS&REQUEST=GetCapabilities")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/xml"
+    assert local.get("/wmts/1.0.0/WMTSCapabilities.xml").content == answer.content
+    return etree.fromstring(answer.content)
+
+
+def texts(node, path):
+    return [one.text for one in node.findall(path, SPACES)]
+
+
+def middle(item, tms, z):
+    west, south, east, north = item["bbox"]
+    tile = grids.tile_matrix_sets()[tms].tile((west + east) / 2, (south + north) / 2, z)
+    return tile.x, tile.y
+
+
+def test_there_is_a_layer_for_each_render_with_its_place_and_time(document, local):
+    names = texts(document, ".//w:Layer/ows:Identifier")
+    renders = orjson.loads(local.get("/collections/sentinel-2-l2a").content)["renders"]
+    assert {f"sentinel-2-l2a:{name}" for name in renders} <= set(names)
+    layer = next(one for one in document.iterfind(".//w:Layer", SPACES) if texts(one, "ows:Identifier") == [LAYER])
+    [west, south] = map(float, texts(layer, "ows:WGS84BoundingBox/ows:LowerCorner")[0].split())
+    [east, north] = map(float, texts(layer, "ows:WGS84BoundingBox/ows:UpperCorner")[0].split())
+    assert 9 < west < east < 26 and 54 < south < north < 70
+    assert texts(layer, "w:Dimension/ows:Identifier") == ["Time"]
+    assert texts(layer, "w:TileMatrixSetLink/w:TileMatrixSet") == list(grids.tile_matrix_sets())
+    assert {"image/png", "image/webp", "image/jpeg"} == set(texts(layer, "w:Format"))
+
+
+def test_matrix_sets_have_the_axes_of_their_crs(document):
+    """Northing first for EPSG:3006."""
+    sets = {texts(one, "ows:Identifier")[0]: one for one in document.iterfind("w:Contents/w:TileMatrixSet", SPACES)}
+    for name, crs, corner, pixels in (
+        ("SWEREF99TM", 3006, "8500000 -1200000", "256"),
+        ("SWEREF99TM10", 3006, "7864320 0", "512"),
+        ("WebMercatorQuad", 3857, "-20037508.342789244 20037508.342789244", "256"),
+    ):
+        assert texts(sets[name], "ows:SupportedCRS") == [f"urn:ogc:def:crs:EPSG::{crs}"]
+        first = sets[name].find("w:TileMatrix", SPACES)
+        found = [float(part) for part in texts(first, "w:TopLeftCorner")[0].split()]
+        assert found == pytest.approx([float(part) for part in corner.split()], abs=1e-6)
+        assert texts(first, "w:TileWidth") == [pixels]
+
+
+def kvp(**changed):
+    said = {
+        "SERVICE": "WMTS", "REQUEST": "GetTile", "VERSION": "1.0.0", "LAYER": LAYER, "STYLE": "default",
+        "FORMAT": "image/png", "TILEMATRIXSET": "SWEREF99TM10", "TILEMATRIX": "7",
+    }  # fmt: skip
+    return {name: value for name, value in {**said, **changed}.items() if value is not None}
+
+
+def test_a_tile_by_kvp_and_by_rest_is_that_of_the_mosaic(local, item):
+    x, y = middle(item, "SWEREF99TM10", 7)
+    one = local.get("/wmts", params=kvp(TILEROW=str(y), TILECOL=str(x)))
+    small = local.get("/wmts", params={name.lower(): value for name, value in kvp(TILEROW=y, TILECOL=x).items()})
+    other = local.get(f"/wmts/1.0.0/{LAYER}/default/default/SWEREF99TM10/7/{y}/{x}.png")
+    mosaic = local.get(
+        f"/mosaics/inline/tiles/SWEREF99TM10/7/{x}/{y}.png?collections=sentinel-2-l2a&render=true-colour"
+    )
+    assert one.status_code == other.status_code == mosaic.status_code == 200, one.text
+    assert one.content == small.content == other.content == mosaic.content
+    assert np.asarray(Image.open(io.BytesIO(one.content)).convert("RGBA"))[..., 3].any()
+    tag = {"If-None-Match": one.headers["etag"]}
+    assert local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x), headers=tag).status_code == 304
+
+
+def test_time_narrows_a_layer_to_a_date_or_a_period(local, item):
+    x, y = middle(item, "SWEREF99TM10", 7)
+    date = item["properties"]["datetime"][:10]
+    there = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME=date))
+    by_rest = local.get(f"/wmts/1.0.0/{LAYER}/default/{date}/SWEREF99TM10/7/{y}/{x}.png")
+    period = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME=f"{date}/{date}"))
+    assert there.content == by_rest.content == period.content
+    assert np.asarray(Image.open(io.BytesIO(there.content)).convert("RGBA"))[..., 3].any()
+    before = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME="2014-01-01"))
+    assert before.status_code == 200
+    assert not np.asarray(Image.open(io.BytesIO(before.content)).convert("RGBA"))[..., 3].any()
+
+
+def test_a_registered_mosaic_is_a_layer(local, item):
+    x, y = middle(item, "WebMercatorQuad", 9)
+    made = local.post("/mosaics", json={"collections": ["sentinel-2-l2a"], "order": "oldest", "bbox": item["bbox"]})
+    name = made.json()["id"]
+    told = etree.fromstring(local.get("/wmts?service=wmts&request=getcapabilities").content)
+    assert f"mosaic:{name}" in texts(told, ".//w:Layer/ows:Identifier")
+    params = kvp(LAYER=f"mosaic:{name}", TILEMATRIXSET="WebMercatorQuad", TILEMATRIX="9", TILEROW=y, TILECOL=x)
+    found = local.get("/wmts", params=params)
+    assert found.content == local.get(f"/mosaics/{name}/tiles/WebMercatorQuad/9/{x}/{y}.png").content
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"SERVICE": "WMS"}, "InvalidParameterValue"),
+        ({"REQUEST": None}, "MissingParameterValue"),
+        ({"REQUEST": "GetMap"}, "OperationNotSupported"),
+        ({"LAYER": None}, "MissingParameterValue"),
+        ({"LAYER": "nope"}, "InvalidParameterValue"),
+        ({"LAYER": "nope:true-colour"}, "InvalidParameterValue"),
+        ({"LAYER": "sentinel-2-l2a:<nope>"}, "InvalidParameterValue"),
+        ({"LAYER": "mosaic:nope"}, "InvalidParameterValue"),
+        ({"STYLE": "dark"}, "InvalidParameterValue"),
+        ({"FORMAT": "image/gif"}, "InvalidParameterValue"),
+        ({"TILEMATRIXSET": "nope"}, "InvalidParameterValue"),
+        ({"TILEMATRIX": "x"}, "InvalidParameterValue"),
+        ({"TILEROW": "100000"}, "TileOutOfRange"),
+        ({"TIME": "yesterday"}, "InvalidParameterValue"),
+        ({"LAYER": "a\x00\x0b:b"}, "InvalidParameterValue"),
+    ],
+)
+def test_what_is_wrong_is_told_as_ows_has_it(local, changed, code):
+    answer = local.get("/wmts", params=kvp(**{"TILEROW": "1", "TILECOL": "1", **changed}))
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/xml"), answer.text
+    [found] = etree.fromstring(answer.content).iterfind("ows:Exception", SPACES)
+    assert found.get("exceptionCode") == code and found.findtext("ows:ExceptionText", namespaces=SPACES)
+
+
+def test_a_tile_by_rest_that_is_not_there_is_not_found(local):
+    assert local.get(f"/wmts/1.0.0/{LAYER}/default/default/SWEREF99TM10/99/0/0.png").status_code in (400, 404)
+    assert local.get("/wmts/1.0.0/nope/default/default/SWEREF99TM10/1/0/0.png").status_code == 404
+
+
+def test_owslib_reads_the_capabilities_and_fetches_a_tile(serving, demo, item):
+    x, y = middle(item, "SWEREF99TM", 9)
+    with serving(demo.settings) as server:
+        service = WebMapTileService(f"{server.root}/wmts")
+        assert LAYER in service.contents and set(service.tilematrixsets) == set(grids.tile_matrix_sets())
+        matrix = service.tilematrixsets["SWEREF99TM"].tilematrix["9"]
+        assert (matrix.topleftcorner, matrix.tilewidth) == ((8_500_000.0, -1_200_000.0), 256)
+        tile = service.gettile(
+            layer=LAYER, tilematrixset="SWEREF99TM", tilematrix="9", row=y, column=x, format="image/png"
+        ).read()
+    assert np.asarray(Image.open(io.BytesIO(tile)).convert("RGBA"))[..., 3].any()
+
+
+def test_tile_matrix_sets_are_told_as_ogc_writes_them(local):
+    told = local.get("/tileMatrixSets").json()["tileMatrixSets"]
+    assert [one["id"] for one in told] == list(grids.tile_matrix_sets())
+    for one in told:
+        found = local.get(one["links"][0]["href"].removeprefix("http://catalog.test"))
+        again = morecantile.TileMatrixSet.model_validate(found.json())
+        assert again.id == one["id"] and again.tileMatrices == grids.tile_matrix_sets()[one["id"]].tileMatrices
+    assert local.get("/tileMatrixSets/nope").status_code == 404
