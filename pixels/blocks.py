@@ -124,6 +124,25 @@ class Blocks:
             found |= {block: coming.result() for block, coming in others.items()}
         return found
 
+    def window(self, file: Directory, level: int, rows: slice, columns: slice) -> NDArray[Any]:
+        """Pixels of a level as they lie in the file, (samples, rows, columns); the window must lie inside the level."""
+        across = file.levels[level].across
+        places = {
+            (row, column): Block(file.key, level, row * across + column)
+            for row in range(rows.start // BLOCK, -(-rows.stop // BLOCK))
+            for column in range(columns.start // BLOCK, -(-columns.stop // BLOCK))
+        }
+        found = self.read(places.values(), {file.key: file}, Stopwatch())
+        result = np.empty((file.samples, rows.stop - rows.start, columns.stop - columns.start), file.data_type)
+        for (row, column), block in places.items():
+            top, left = max(rows.start, row * BLOCK), max(columns.start, column * BLOCK)
+            bottom, right = min(rows.stop, (row + 1) * BLOCK), min(columns.stop, (column + 1) * BLOCK)
+            part = np.s_[:, top - row * BLOCK : bottom - row * BLOCK, left - column * BLOCK : right - column * BLOCK]
+            result[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = found[
+                block
+            ][part]
+        return result
+
     def _fetched(
         self, mine: Sequence[Block], files: Mapping[str, Directory], watch: Stopwatch
     ) -> dict[Block, NDArray[Any]]:

@@ -11,6 +11,7 @@ from catalog.order import Place
 from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.errors import NotFound
+from kartotek.grids import Bounds
 from kartotek.squares import Square
 
 HERE = shapely.box(16, 58, 19, 61)
@@ -21,6 +22,7 @@ READS = {
     "collection": [("secret",)],
     "item": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
     "find": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
+    "described": [("secret", "item"), ("secret", "hidden"), ("secret", "no such")],
     "squares": [("secret", "item"), ("secret", "hidden")],
     "counts": [()],
     "matched": [
@@ -44,6 +46,11 @@ READS = {
         (Search(at=LATER),),
         (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden")),),
         (Search(at=Place((datetime(2024, 6, 1, 10, tzinfo=UTC),), "secret", "hidden", backwards=True)),),
+    ],
+    "packed": [(Search(),), (Search(collections=("secret",)),), (Search(area=HERE),)],
+    "clear": [
+        ([Place((), "secret", "hidden"), Place((), "open", "item")], Bounds(-1, -1, 6_000, 6_000)),
+        ([Place((), "secret", "hidden"), Place((), "secret", "item")], Bounds(-1, -1, 6_000, 6_000)),
     ],
     "aggregates": [
         (Search(), tuple(KINDS)),
@@ -76,6 +83,9 @@ def two(catalog, tmp_path, make_item, make_collection):
 def answer(catalog, method, reader, asked):
     try:
         found = getattr(catalog, method)(reader, *asked)
+        if method == "packed":
+            page, unpack = found
+            return page.places, [unpack(content) for content in page.items], page.next
         return list(found) if method == "walk" else found
     except NotFound as error:
         return f"NotFound: {error}"

@@ -21,9 +21,8 @@ from kartotek.errors import BadFile, NotStored
 from kartotek.grids import BLOCK, Grid
 from kartotek.grids import levels as levels_of
 from kartotek.product import Kind, Layer, LayerType
-from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER, FolderStorage
-from pixels.blocks import Block, Blocks, decode
+from pixels.blocks import Blocks, decode
 from pixels.directory import parse
 
 
@@ -67,22 +66,6 @@ def storage(demo):
     return Counted(demo.local.root)
 
 
-def window(blocks, file, level, rows, columns):
-    """Pixels of a level, (samples, rows, columns), from the blocks that hold them, all wanted at once."""
-    image = file.levels[level]
-    places = [
-        (row, column)
-        for row in range(rows.start // BLOCK, -(-rows.stop // BLOCK))
-        for column in range(columns.start // BLOCK, -(-columns.stop // BLOCK))
-    ]
-    wanted = {(row, column): Block(file.key, level, row * image.across + column) for row, column in places}
-    found = blocks.read(wanted.values(), {file.key: file}, Stopwatch())
-    whole = np.zeros((file.samples, image.down * BLOCK, image.across * BLOCK), file.data_type)
-    for (row, column), block in wanted.items():
-        whole[:, row * BLOCK : (row + 1) * BLOCK, column * BLOCK : (column + 1) * BLOCK] = found[block]
-    return whole[:, rows, columns]
-
-
 def levels(path):
     with rasterio.open(path) as file:
         return 1 + len(file.overviews(1))
@@ -113,7 +96,7 @@ def test_windows_of_any_place_and_level_equal_what_gdal_reads(storage, keys):
                     columns = sorted(chance.sample(range(image.columns + 1), 2))
                     windows.append((*rows, *columns))
                 for top, bottom, left, right in windows:
-                    got = window(blocks, file, level, slice(top, bottom), slice(left, right))
+                    got = blocks.window(file, level, slice(top, bottom), slice(left, right))
                     wanted = oracle.read(window=Window(left, top, right - left, bottom - top))
                     np.testing.assert_array_equal(got, wanted)
                     seen += 1
@@ -125,11 +108,11 @@ def test_one_block_is_one_read_and_is_read_once(storage, large):
     file = blocks.directory(large)
     assert storage.reads == 1  # the directory, of all levels
     assert blocks.directory(large) is file and storage.reads == 1
-    window(blocks, file, 0, slice(10, 20), slice(10, 20))
+    blocks.window(file, 0, slice(10, 20), slice(10, 20))
     assert storage.reads == 2
-    window(blocks, file, 0, slice(0, BLOCK), slice(0, BLOCK))
+    blocks.window(file, 0, slice(0, BLOCK), slice(0, BLOCK))
     assert storage.reads == 2
-    window(blocks, file, 0, slice(BLOCK - 1, BLOCK + 1), slice(BLOCK - 1, BLOCK + 1))
+    blocks.window(file, 0, slice(BLOCK - 1, BLOCK + 1), slice(BLOCK - 1, BLOCK + 1))
     assert storage.reads == 5
 
 
@@ -137,7 +120,7 @@ def everything(blocks, keys):
     for key in keys:
         file = blocks.directory(key)
         image = file.levels[0]
-        window(blocks, file, 0, slice(0, image.rows), slice(0, image.columns))
+        blocks.window(file, 0, slice(0, image.rows), slice(0, image.columns))
 
 
 def held(blocks):
@@ -154,7 +137,7 @@ def test_decoded_blocks_take_no_more_memory_than_allowed(storage, keys, memory):
     reads = storage.reads
     file = blocks.directory(keys[0])
     for _ in range(2):
-        got = window(blocks, file, 0, slice(0, 5), slice(0, 5))
+        got = blocks.window(file, 0, slice(0, 5), slice(0, 5))
     with rasterio.open(storage.root / keys[0]) as oracle:
         np.testing.assert_array_equal(got, oracle.read(window=Window(0, 0, 5, 5)))
     if memory < 500_000:
@@ -177,7 +160,7 @@ def test_threads_that_read_at_once_get_what_one_gets(storage, keys):
             file = blocks.directory(key)
             rows = sorted(chance.sample(range(file.levels[0].rows), 2))
             columns = sorted(chance.sample(range(file.levels[0].columns), 2))
-            got = window(blocks, file, 0, slice(*rows), slice(*columns))
+            got = blocks.window(file, 0, slice(*rows), slice(*columns))
             np.testing.assert_array_equal(got, alone[key][:, slice(*rows), slice(*columns)])
 
     with ThreadPoolExecutor(8) as pool:
@@ -248,7 +231,7 @@ def test_a_directory_of_any_length_is_read(tmp_path):
     for level, image in enumerate(file.levels):
         last = image.rows - 1, image.columns - 1
         for row, column in ((0, 0), last):
-            found = window(Blocks(storage, memory=0), file, level, slice(row, row + 1), slice(column, column + 1))
+            found = Blocks(storage, memory=0).window(file, level, slice(row, row + 1), slice(column, column + 1))
             assert found.tolist() == [[[level + 1]]]
 
 
@@ -326,7 +309,7 @@ def test_a_block_whose_bytes_were_changed_is_refused(storage, keys, tmp_path):
         changed[image.offsets[0] + chance.randrange(image.sizes[0])] ^= 1 << chance.randrange(8)
         path.write_bytes(changed)
         with pytest.raises(BadFile, match=r"changed\.tif"):
-            window(Blocks(FolderStorage(tmp_path), memory=0), file, 0, slice(0, 5), slice(0, 5))
+            Blocks(FolderStorage(tmp_path), memory=0).window(file, 0, slice(0, 5), slice(0, 5))
 
 
 def test_damaged_blocks_of_lzma_are_refused(tmp_path):
