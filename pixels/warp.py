@@ -19,6 +19,9 @@ from kartotek.sampling import STEP, Lattice
 from kartotek.stopwatch import Stopwatch
 from pixels.blocks import Block, Blocks
 
+KEPT = 512 * 512
+"""Pixels of a target up to which how it looks at files is kept, in up to 35 kB each: a tile."""
+
 Pixels = tuple[NDArray[Any], NDArray[np.bool_]]
 """Numbers, and where they are data; (rows, columns) both."""
 
@@ -84,9 +87,14 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
         return [placed[number] for number in range(len(sources))]
 
 
-@lru_cache(maxsize=1024)
 def view(target: Grid, grid: Grid, levels: int, *, classes: bool) -> View:
-    """How a target looks at a file of a grid and so many levels; layers that are alike share it."""
+    """How a target looks at a file of a grid and so many levels; those of tiles are kept for other layers and dates."""
+    found = _view if target.columns * target.rows <= KEPT else _view.__wrapped__
+    return found(target, grid, levels, classes=classes)
+
+
+@lru_cache(maxsize=1024)
+def _view(target: Grid, grid: Grid, levels: int, *, classes: bool) -> View:
     lattice = Lattice.between(target, grid)
     level = min(_level(lattice), levels - 1)
     place = grid.coarser(level)

@@ -36,7 +36,7 @@ def loops(request, monkeypatch):
         fast.load()
         if fast.loaded() is None:
             pytest.skip("Numba is not installed (the extra `fast`)")
-    warp.view.cache_clear()
+    warp._view.cache_clear()
 
 
 @pytest.fixture
