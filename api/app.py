@@ -32,6 +32,7 @@ from api import (
 from api.middleware import HEAVY, Body, Costly, Head, Requests
 from api.pictures import Pictures
 from catalog.store import Catalog
+from kartotek import matrices as tile_matrices
 from kartotek.settings import Settings
 from kartotek.storage import Storage, open_storage
 from pixels.blocks import Blocks
@@ -44,6 +45,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     """The application on the catalog and the storage that the settings name, or on those that are given."""
     catalog = catalog or Catalog(settings.database, milliseconds=round(1_000 * settings.statement_seconds))
     storage = storage or open_storage(settings.storage, settings.files_endpoint)
+    tile_matrices.serve_also(settings.tile_matrix_sets)
     app = search.create(settings, catalog, pictures=partial(files.addresses, settings, storage))
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)

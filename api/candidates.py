@@ -16,7 +16,7 @@ from api.display import Shown
 from api.pictures import Pictures
 from catalog.access import Reader
 from catalog.order import Place
-from catalog.store import Catalog
+from catalog.store import Catalog, Described
 from kartotek import footprints, grids
 from kartotek.grids import NATIONAL, Bounds, Grid
 from pixels.mosaic import REACH, Candidate
@@ -55,7 +55,7 @@ class Candidates:
             outline = footprints.from_geojson(orjson.loads(content)["geometry"])
 
             def picture(content: bytes = content) -> object:
-                return pictures.of_content(kind, content, shown)
+                return pictures.of(Described(content, kind, bytes), shown)
 
             yield Candidate(number=number, footprint=outline, picture=picture)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lxml import etree
 from morecantile import TileMatrixSet
 
-from kartotek import grids
+from kartotek import matrices
 
 XML = "application/xml"
 MOSAIC = "mosaic"
@@ -55,7 +55,7 @@ def document(title: str, where: str, layers: Iterable[Layer], forms: dict[str, s
     contents = _wmts(root, "Contents")
     for layer in layers:
         _layer(contents, layer, where, forms)
-    for tms in grids.tile_matrix_sets().values():
+    for tms in matrices.served().values():
         _matrices(contents, tms)
     _wmts(root, "ServiceMetadataURL").set(_HREF, f"{where}/1.0.0/WMTSCapabilities.xml")
     return _bytes(root)
@@ -81,7 +81,7 @@ def _layer(contents: etree._Element, layer: Layer, where: str, forms: dict[str, 
     _wmts(dimension, "Value", "default")
     if layer.start and layer.end:
         _wmts(dimension, "Value", f"{layer.start[:10]}/{layer.end[:10]}/P1D")
-    for name in grids.tile_matrix_sets():
+    for name in matrices.served():
         _wmts(_wmts(made, "TileMatrixSetLink"), "TileMatrixSet", name)
     for kind, form in forms.items():
         link = _wmts(made, "ResourceURL")

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from api.asked import asked, listed
 from api.display import Shown, TileQuery
+from api.wanted import LAYERS, Text
 from catalog import questions
 from catalog.access import Reader
 from catalog.order import NEWEST, Sort
@@ -34,7 +35,6 @@ SORTBY: Mapping[Order, str] = {
     "clearest": "+eo:cloud_cover,-datetime", "median": "+eo:cloud_cover,-datetime",
 }  # fmt: skip
 """The same as a search over HTTP says it."""
-_LAYERS = ("render", "assets", "index", "expression")
 _COLOURS = ("rescale", "colormap_name")
 SEARCH = ("collections", "ids", "bbox", "intersects", "datetime", "filter")
 
@@ -49,8 +49,6 @@ _ORDER = (
     "Which item is seen where several have data: `newest`, `oldest`, `clearest` (of those that touch it, by their "
     "clear pixels in its 5 km squares), or the `median` of the clearest."
 )
-
-Text = str | None
 
 
 class MosaicBody(Shown):
@@ -111,8 +109,8 @@ class Definition:
         """What is shown, where some of it is asked for otherwise: other layers come without its colours and limits."""
         own = {name: self.said[name] for name in Shown.model_fields if name in self.said}
         asked_for = {name: getattr(given, name) for name in Shown.model_fields if name in given.model_fields_set}
-        if any(name in asked_for for name in _LAYERS):
-            own = {name: value for name, value in own.items() if name not in (*_LAYERS, *_COLOURS)}
+        if any(name in asked_for for name in LAYERS):
+            own = {name: value for name, value in own.items() if name not in (*LAYERS, *_COLOURS)}
         return Shown(**{**own, **asked_for})
 
 

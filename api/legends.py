@@ -31,10 +31,6 @@ class _LegendQuery(Shown):
 
     scale: Annotated[Literal["1", "2"], Field(description="2 for screens of fine pixels.")] = "1"
 
-    @property
-    def shown(self) -> Shown:
-        return Shown(**{name: getattr(self, name) for name in Shown.model_fields})
-
 
 def router(catalog: Catalog) -> APIRouter:
     """The routes of legends."""
@@ -63,7 +59,7 @@ def router(catalog: Catalog) -> APIRouter:
 
 def _legend(collection: Mapping[str, Any], given: _LegendQuery) -> Legend:
     """Raises BadRequest where what is shown has no legend."""
-    shown = given.shown.style(collection)
+    shown = given.style(collection)
     if style.is_classes(collection, shown.values) and not shown.rescale:
         asset = collection["item_assets"][shown.values[0]]
         try:

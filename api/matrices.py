@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from api import tags
 from api.links import JSON
-from kartotek import grids
-from kartotek.errors import NotFound
+from kartotek import matrices
 from kartotek.settings import Settings
 
 _ANSWER: dict[int | str, dict[str, Any]] = {
@@ -41,15 +40,12 @@ def router(settings: Settings) -> APIRouter:
                     }
                 ],
             }
-            for name, tms in grids.tile_matrix_sets().items()
+            for name, tms in matrices.served().items()
         ]
         return tags.answer(request, orjson.dumps({"tileMatrixSets": told}), JSON)
 
     @made.get("/tileMatrixSets/{tms}", summary="A tile matrix set", response_class=Response, responses=_ANSWER)
     def one(request: Request, tms: str) -> Response:
-        found = grids.tile_matrix_sets().get(tms)
-        if found is None:
-            raise NotFound(f"no tile matrix set {tms[:60]!r}; there are: {', '.join(grids.tile_matrix_sets())}")
-        return tags.answer(request, found.model_dump_json(exclude_none=True).encode(), JSON)
+        return tags.answer(request, matrices.find(tms).model_dump_json(exclude_none=True).encode(), JSON)
 
     return made

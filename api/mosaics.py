@@ -19,11 +19,11 @@ from api.definitions import SORTBY, Definition, InlineQuery, MosaicBody, MosaicT
 from api.display import TileQuery
 from api.links import GEOJSON, JSON
 from api.pictures import Pictures
+from api.places import Column, Row, Tms, Zoom, grid_of
 from api.routing import Direct
 from api.tags import known
 from catalog.access import Reader
 from catalog.store import Catalog
-from kartotek import grids
 from kartotek.grids import Grid
 from kartotek.settings import Settings
 from kartotek.stopwatch import Stopwatch
@@ -54,9 +54,6 @@ _JSON: dict[int | str, dict[str, Any]] = {
     200: {"content": {JSON: {}}, "description": "The mosaic"},
     304: {"description": "The client has it already"},
 }
-Tms = Annotated[str, Path(description=f"One of {', '.join(grids.tile_matrix_sets())}")]
-Zoom = Annotated[int, Path(ge=0, le=30)]
-Place = Annotated[int, Path(ge=0)]
 Form = Annotated[str, Path(description=_FORMS)]
 
 
@@ -88,7 +85,7 @@ class Tiles:
         tms, z, x, y, form = address
         with watch.stage("index"):
             kind, encoded = (JSON, None) if form == SOURCES else tiles.form_of(form)
-            target = tiles.place_of(tms, str(z), str(x), str(y))
+            target = grid_of(tms, str(z), str(x), str(y))
             wanted = definition(reader)
             collection = self._catalog.collection(reader, wanted.said["collections"][0])
             shown = wanted.shown(given)
@@ -140,7 +137,7 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles, items: Callable[.
         response_class=Response, responses=_TILE,
     )  # fmt: skip
     def inline(
-        request: Request, tms: Tms, z: Zoom, x: Place, y: Place, form: Form, given: Annotated[InlineQuery, Query()]
+        request: Request, tms: Tms, z: Zoom, x: Column, y: Row, form: Form, given: Annotated[InlineQuery, Query()]
     ) -> Response:
         def definition(reader: Reader) -> Definition:
             return definitions.made(catalog, reader, given.model_dump(by_alias=True, exclude_unset=True))
@@ -179,7 +176,7 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles, items: Callable[.
         responses=_TILE,
     )  # fmt: skip
     def registered(
-        request: Request, mosaic: str, tms: Tms, z: Zoom, x: Place, y: Place, form: Form,
+        request: Request, mosaic: str, tms: Tms, z: Zoom, x: Column, y: Row, form: Form,
         given: Annotated[MosaicTileQuery, Query()],
     ) -> Response:  # fmt: skip
         def definition(reader: Reader) -> Definition:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import shapely
 from fastapi import APIRouter, Body, Path, Query
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 from starlette.requests import Request
@@ -20,8 +20,9 @@ from api import caller, tags
 from api.display import Shown, TileQuery
 from api.links import JSON
 from api.pictures import Pictures
+from api.places import Column, Row, Tms, Zoom, grid_of
 from api.routing import Direct, Strict
-from api.tiles import IMMUTABLE, place_of, timing
+from api.tiles import IMMUTABLE, timing
 from api.wanted import Wanted
 from catalog import questions
 from catalog.store import Catalog
@@ -134,20 +135,8 @@ class StatisticsQuery(Wanted):
 class AreaQuery(Shown):
     """Of a cut-out of an area in the body."""
 
-    model_config = ConfigDict(frozen=True)
-
     resolution: Annotated[float | None, Field(description=_RESOLUTION, ge=1e-6, le=1e6, allow_inf_nan=False)] = None
     crs: Annotated[str | None, Field(description=_CRS, max_length=20)] = None
-
-    @property
-    def shown(self) -> Shown:
-        """What a picture shows."""
-        return Shown(**{name: getattr(self, name) for name in Shown.model_fields})
-
-    @property
-    def wanted(self) -> Wanted:
-        """Which numbers are asked for."""
-        return _wanted(self)
 
     @property
     def frame(self) -> Frame:
@@ -200,10 +189,10 @@ def router(catalog: Catalog, pictures: Pictures, blocks: Blocks) -> APIRouter:
         request: Request,
         collection: str,
         item: str,
-        tms: Annotated[str, Path(description=f"One of {', '.join(grids.tile_matrix_sets())}")],
-        z: Annotated[int, Path(ge=0, le=30)],
-        x: Annotated[int, Path(ge=0)],
-        y: Annotated[int, Path(ge=0)],
+        tms: Tms,
+        z: Zoom,
+        x: Column,
+        y: Row,
         given: Annotated[TileQuery, Query()],
     ) -> Response:
         suffix = request.url.path.rpartition(".")[2]
@@ -234,10 +223,9 @@ class _Work:
 
     def numbers(self, request: Request, collection: str, item: str, wanted: Wanted) -> Numbers:
         """What is asked of an item, as far as whoever asks may know of it. Raises NotFound and BadRequest."""
-        reader = caller.reader(request)
-        kind, content = self._catalog.collection(reader, collection), self._catalog.item(reader, collection, item)
-        style, names = wanted.style(orjson.loads(kind))
-        return numbers.of_item(orjson.loads(content), style, names)
+        described = self._catalog.described(caller.reader(request), collection, item)
+        style, names = wanted.numbers(orjson.loads(described.collection))
+        return numbers.of_item(orjson.loads(described.item), style, names)
 
     def point(self, request: Request, collection: str, item: str, given: PointQuery) -> Response:
         """The numbers at a place."""
@@ -262,7 +250,7 @@ class _Work:
                 version, sources, size = shown.version, shown.sources, 4
                 own = min((source.grid for source in sources.values()), key=lambda grid: grid.resolution)
             else:
-                asked = self.numbers(request, collection, item, given.wanted)
+                asked = self.numbers(request, collection, item, given)
                 version, sources = asked.version, asked.sources
                 own, size = asked.grid(asked.values), (4 if asked.computed else 2) * len(asked.values)
             places = [source.grid for source in sources.values()]
@@ -307,8 +295,8 @@ class _Work:
         watch = Stopwatch()
         kind, written = files.FORMS[form]
         with watch.stage("index"):
-            grid = place_of(*place)
-            asked = self.numbers(request, collection, item, _wanted(given))
+            grid = grid_of(*place)
+            asked = self.numbers(request, collection, item, given)
         headers = _tagged(asked.version, grid, form)
         if given.v == asked.version:
             headers["Cache-Control"] = IMMUTABLE
@@ -348,11 +336,6 @@ def _names(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Features' own ids, where they have any."""
     features = given["features"] if given.get("type") == "FeatureCollection" else [given]
     return [{"id": one["id"]} if isinstance(one.get("id"), str | int) else {} for one in features]
-
-
-def _wanted(given: Shown) -> Wanted:
-    # Checked already, as what is shown; of which a text may be longer.
-    return Wanted.model_construct(**{name: getattr(given, name) for name in Wanted.model_fields})
 
 
 def _tagged(version: str, grid: Any, form: str, area: bytes = b"") -> dict[str, str]:

@@ -30,13 +30,10 @@ class Pictures:
 
         The catalog is asked each time: what was said of an item before may not be true, or for this reader, any more.
         """
-        return self._of(self._catalog.described(reader, collection, item), shown)
+        return self.of(self._catalog.described(reader, collection, item), shown)
 
-    def of_content(self, kind: bytes, content: bytes, shown: Shown) -> Picture:
-        """The same of an item and a collection whose JSON is at hand."""
-        return self._of(Described(content, kind, bytes), shown)
-
-    def _of(self, described: Described, shown: Shown) -> Picture:
+    def of(self, described: Described, shown: Shown) -> Picture:
+        """The same of what the catalog has said already."""
         key = (described.tag, shown)
         with self._lock:
             found = self._made.get(key)

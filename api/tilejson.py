@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 import orjson
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from morecantile import TileMatrixSet
 from pydantic import Field
 from starlette.requests import Request
@@ -16,10 +16,10 @@ from api.definitions import MosaicTileQuery
 from api.display import TileQuery
 from api.links import JSON
 from api.pictures import Pictures
+from api.places import TMS, Tms
 from api.routing import Direct
 from catalog.store import Catalog
-from kartotek import grids
-from kartotek.errors import NotFound
+from kartotek import grids, matrices
 from kartotek.grids import levels
 from kartotek.settings import Settings
 from pixels.render import Picture
@@ -30,7 +30,6 @@ COARSEST = 1280.0
 """Metres of a mosaic's pixels at its first level: below it a tile touches more items than are opened."""
 DEGREE = 111_320.0
 """Metres."""
-_SETS = f"One of {', '.join(grids.tile_matrix_sets())}"
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {JSON: {}}, "description": "TileJSON 3.0"},
     304: {"description": "The client has it already"},
@@ -48,7 +47,7 @@ class _OfMosaic(MosaicTileQuery):
     """Of a mosaic's TileJSON."""
 
     form: Form = "png"
-    tms: Annotated[str, Field(description=_SETS)] = "WebMercatorQuad"
+    tms: Annotated[str, Field(description=TMS)] = "WebMercatorQuad"
 
 
 def router(settings: Settings, catalog: Catalog, pictures: Pictures) -> APIRouter:
@@ -63,33 +62,31 @@ def router(settings: Settings, catalog: Catalog, pictures: Pictures) -> APIRoute
         request: Request,
         collection: str,
         item: str,
-        tms: Annotated[str, Path(description=_SETS)],
+        tms: Tms,
         given: Annotated[_OfItem, Query()],
     ) -> Response:
-        reader, matrices = caller.reader(request), _tms(tms)
-        shown = pictures.of_item(reader, collection, item, given.shown)
-        content = orjson.loads(catalog.item(reader, collection, item))
-        kind = orjson.loads(catalog.collection(reader, collection))
+        reader, matrix_set = caller.reader(request), matrices.find(tms)
+        described = catalog.described(reader, collection, item)
+        shown = pictures.of(described, given.shown)
+        content, kind = orjson.loads(described.item), orjson.loads(described.collection)
         own = f"{settings.root}/tiles/{quote(collection, safe='')}/{quote(item, safe='')}/{tms}"
         # With the version the address is another whenever the picture is, so that tiles may be kept for ever.
         query = {**_display(given), "v": shown.version}
-        finest, coarsest = _resolutions(shown)
-        document = _document(
-            item, f"{own}/{{z}}/{{x}}/{{y}}.{given.form}", query, matrices, (finest, coarsest), content["bbox"], [kind]
-        )
+        address = f"{own}/{{z}}/{{x}}/{{y}}.{given.form}"
+        document = _document(item, address, query, matrix_set, _resolutions(shown), content["bbox"], [kind])
         return tags.answer(request, orjson.dumps(document), JSON)
 
     @made.get(
         "/mosaics/{mosaic}/tilejson.json", summary="TileJSON of a mosaic", response_class=Response, responses=_ANSWER
     )
     def of_mosaic(request: Request, mosaic: str, given: Annotated[_OfMosaic, Query()]) -> Response:
-        reader, matrices = caller.reader(request), _tms(given.tms)
+        reader, matrix_set = caller.reader(request), matrices.find(given.tms)
         found = definitions.read(catalog, reader, mosaic, given.datetime)
         kinds = [orjson.loads(catalog.collection(reader, name)) for name in found.said["collections"]]
         found.shown(given).style(kinds[0])
         address = f"{settings.root}/mosaics/{mosaic}/tiles/{given.tms}/{{z}}/{{x}}/{{y}}.{given.form}"
         box = mosaics.bounds(catalog, reader, found)
-        document = _document(mosaic, address, _display(given), matrices, (FINEST, COARSEST), box, kinds)
+        document = _document(mosaic, address, _display(given), matrix_set, (FINEST, COARSEST), box, kinds)
         return tags.answer(request, orjson.dumps(document), JSON)
 
     return made
@@ -125,13 +122,6 @@ def _document(
 def _display(given: TileQuery) -> dict[str, Any]:
     """What tiles are asked with, of what is given."""
     return given.model_dump(exclude_unset=True, exclude={"form", "tms", "v"})
-
-
-def _tms(name: str) -> TileMatrixSet:
-    found = grids.tile_matrix_sets().get(name)
-    if found is None:
-        raise NotFound(f"no tile matrix set {name[:60]!r}; there are: {', '.join(grids.tile_matrix_sets())}")
-    return found
 
 
 def _zoom(tms: TileMatrixSet, resolution: float) -> int:

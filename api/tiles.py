@@ -1,7 +1,6 @@
 """Map tiles of items: /tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png, .webp, .jpg, .tif or .npy."""
 
 import hashlib
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,11 +11,10 @@ from starlette.responses import Response
 from api import caller
 from api.display import TileQuery
 from api.pictures import Pictures
+from api.places import Column, Row, Tms, Zoom, grid_of
 from api.routing import Direct
 from api.tags import known
-from kartotek import grids
-from kartotek.errors import BadRequest, NotFound
-from kartotek.grids import Grid
+from kartotek.errors import NotFound
 from kartotek.stopwatch import Stopwatch
 from pixels import encode, render
 from pixels.blocks import Blocks
@@ -50,17 +48,17 @@ def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
         request: Request,
         collection: str,
         item: str,
-        tms: Annotated[str, Path(description=f"One of {', '.join(grids.tile_matrix_sets())}")],
-        z: Annotated[int, Path(ge=0, le=30)],
-        x: Annotated[int, Path(ge=0)],
-        y: Annotated[int, Path(ge=0)],
+        tms: Tms,
+        z: Zoom,
+        x: Column,
+        y: Row,
         form: Annotated[str, Path(description=f"One of {', '.join(encode.PICTURES)}")],
         given: Annotated[TileQuery, Query()],
     ) -> Response:
         watch = Stopwatch()
         with watch.stage("index"):
             kind, encoded = form_of(form)
-            target = place_of(tms, str(z), str(x), str(y))
+            target = grid_of(tms, str(z), str(x), str(y))
             shown = pictures.of_item(caller.reader(request), collection, item, given.shown)
         # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
         # our own code.
@@ -86,20 +84,6 @@ def form_of(name: str) -> Any:
         return encode.PICTURES[name]
     except KeyError:
         raise NotFound(f"no tiles end in .{name[:20]}; there are: {', '.join(encode.PICTURES)}") from None
-
-
-@lru_cache(maxsize=20_000)
-def place_of(tms: str, z: str, x: str, y: str) -> Grid:
-    """The pixels of a tile, from the parts of an address. Raises BadRequest or NotFound."""
-    numbers = []
-    for name, text, most in (("z", z, 30), ("x", x, None), ("y", y, None)):
-        if not (text.isascii() and text.isdecimal() and len(text) <= 100) or (most and int(text) > most):
-            raise BadRequest(f"{name}: {text[:40]!r} is no whole number from 0 {f'to {most}' if most else 'on'}")
-        numbers.append(int(text))
-    matrix_set = grids.tile_matrix_sets().get(tms)
-    if matrix_set is None:
-        raise NotFound(f"no tile matrix set {tms[:60]!r}; there are: {', '.join(grids.tile_matrix_sets())}")
-    return render.tile_grid(matrix_set, *numbers)
 
 
 def timing(watch: Stopwatch) -> str:

@@ -1,4 +1,4 @@
-"""Which numbers are asked for: layers, indices or formulas by their names, and what is left out."""
+"""What of an item or a mosaic is asked for: layers, indices or formulas by their names, and what is left out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,45 +6,57 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api import display
 from kartotek.errors import BadRequest
 from pixels import style
 from pixels.formula import Formula
 from pixels.style import MAX_BANDS, Style
 
-_RENDER = "A render of the collection, whose layers are meant; the usual one where nothing is said."
-_ASSETS = f"Up to {MAX_BANDS} layers by their names or common names, with commas between: B08,red,SCL."
-_INDEX = "Spectral indices of the registry, with commas between: ndvi,nbr."
-_EXPRESSION = "Formulas of layers, in physical values, with ; between: (nir - red) / (nir + red)."
+_RENDER = "A render of the collection, such as true-colour; the usual one where nothing else is said."
+_ASSETS = (
+    "Layers by their names or common names, with commas between: B08,red,SCL. A picture is made of one, or of three as "
+    f"red, green and blue; of numbers there may be {MAX_BANDS}."
+)
+_INDEX = "A spectral index of the registry: ndvi; of numbers several, with commas between."
+_EXPRESSION = "Formulas of layers, in physical values, with ; between: (nir - red) / (nir + red); as many as of assets."
 _MASK = "`clear` leaves out what the collection's class mask says to be hidden; codes, 4,5,6, all but these classes."
 
 Text = str | None
+LAYERS = ("render", "assets", "index", "expression")
+"""The ways of naming values, one at a time."""
 
 
 class Wanted(BaseModel):
-    """Numbers of an item."""
+    """Which values."""
 
     model_config = ConfigDict(frozen=True)
 
     render: Annotated[Text, Field(description=_RENDER, max_length=200)] = None
     assets: Annotated[Text, Field(description=_ASSETS, max_length=400)] = None
     index: Annotated[Text, Field(description=_INDEX, max_length=400)] = None
-    expression: Annotated[Text, Field(description=_EXPRESSION, max_length=4000)] = None
+    expression: Annotated[Text, Field(description=_EXPRESSION, max_length=6200)] = None
     mask: Annotated[Text, Field(description=_MASK, max_length=400)] = None
 
-    def style(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:
-        """What is asked for of a collection's items, and what each of its values is called.
+    def numbers(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:
+        """The values that are asked for of a collection's items, and what each of them is called.
 
         Raises BadRequest, or NotFound.
         """
-        named = [name for name in ("render", "assets", "index", "expression") if getattr(self, name) is not None]
+        self.check()
+        found, names = self._values(collection)
+        return self.masked(found, collection), names
+
+    def check(self) -> None:
+        """Raises BadRequest where values are named in several ways."""
+        named = [name for name in LAYERS if getattr(self, name) is not None]
         if len(named) > 1:
             raise BadRequest(f"{' and '.join(named)}: one of these at a time")
-        found, names = self._values(collection)
-        if self.mask is not None:
-            name, clear = style.mask(collection)
-            found = replace(found, mask=name, keep=clear if self.mask == "clear" else display.codes(self.mask))
-        return found, names
+
+    def masked(self, style_: Style, collection: Mapping[str, Any]) -> Style:
+        """A style without what the mask leaves out. Raises BadRequest where there is no such mask."""
+        if self.mask is None:
+            return style_
+        name, clear = style.mask(collection)
+        return replace(style_, mask=name, keep=clear if self.mask == "clear" else _codes(self.mask))
 
     def _values(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:
         if self.assets is not None:
@@ -69,3 +81,14 @@ def _listed(parameter: str, text: str, between: str, what: str) -> tuple[str, ..
             f"{parameter}: {text[:60]!r} names {len(names)} {what}; 1 to {MAX_BANDS} with {between} between will do"
         )
     return names
+
+
+def _codes(text: str) -> frozenset[int]:
+    """Numbers of classes."""
+    try:
+        found = frozenset(int(part) for part in text.split(","))
+    except ValueError:
+        found = frozenset()
+    if not found or not all(0 <= code < 65_536 for code in found):
+        raise BadRequest(f"mask: {text[:60]!r} is neither `clear` nor numbers of classes, such as 4,5,6")
+    return found

@@ -18,10 +18,10 @@ from api import caller, capabilities, definitions, tags
 from api.capabilities import MOSAIC, XML, Layer
 from api.definitions import Definition, MosaicTileQuery
 from api.mosaics import Tiles
+from api.places import TMS, Column, Row, Tms, Zoom
 from api.routing import Direct
 from catalog.access import Reader
 from catalog.store import Catalog
-from kartotek import grids
 from kartotek.errors import BadRequest, NotFound
 from kartotek.settings import Settings
 from pixels import encode
@@ -55,9 +55,7 @@ class _Kvp(BaseModel):
     layer: Annotated[Text, Field(alias="LAYER", description="COLLECTION:RENDER, or mosaic:ID.")] = None
     style: Annotated[Text, Field(alias="STYLE", description="default.")] = None
     form: Annotated[Text, Field(alias="FORMAT", description=f"One of {', '.join(_FORMS)}.")] = None
-    tms: Annotated[Text, Field(alias="TILEMATRIXSET", description=f"One of {', '.join(grids.tile_matrix_sets())}.")] = (
-        None
-    )
+    tms: Annotated[Text, Field(alias="TILEMATRIXSET", description=TMS)] = None
     matrix: Annotated[Text, Field(alias="TILEMATRIX", description="The level, from 0 on.")] = None
     row: Annotated[Text, Field(alias="TILEROW", description="From the top.")] = None
     column: Annotated[Text, Field(alias="TILECOL", description="From the left.")] = None
@@ -119,10 +117,10 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles) -> APIRouter:
         layer: str,
         style: str,
         time: str,
-        tms: Annotated[str, Path(description=f"One of {', '.join(grids.tile_matrix_sets())}")],
-        matrix: Annotated[int, Path(ge=0, le=30)],
-        row: Annotated[int, Path(ge=0)],
-        column: Annotated[int, Path(ge=0)],
+        tms: Tms,
+        matrix: Zoom,
+        row: Row,
+        column: Column,
         form: Annotated[str, Path(description=f"One of {', '.join(encode.PICTURES)}")],
     ) -> Response:
         return _tile(request, layer, style, time, (tms, matrix, column, row, form))

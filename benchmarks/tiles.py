@@ -50,7 +50,7 @@ import tiles_scenes
 import tiles_shapes
 from tiles_shapes import SHAPES, Asked, Item, Request, Shape
 
-from kartotek.grids import tile_matrix_sets
+from kartotek import matrices
 
 HERE = Path(__file__).resolve().parent
 SERVERS = ("titiler", "titiler-1thread", "kartotek", "floor")
@@ -91,7 +91,7 @@ def prepare(folder: Path, peers: Path) -> None:
         servers.environment(folder / name, packages)
     sets = folder / "tms"
     sets.mkdir(exist_ok=True)
-    for name, tms in tile_matrix_sets().items():
+    for name, tms in matrices.served().items():
         if name != "WebMercatorQuad":  # which it has itself
             (sets / f"{name}.json").write_text(tms.model_dump_json(exclude_none=True, by_alias=True))
     with servers.postgres(folder) as port:

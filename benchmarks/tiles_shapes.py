@@ -20,7 +20,8 @@ from tiles_scenes import PIXELS, scenes
 
 from converters.samples.ground import right_of
 from converters.samples.scene import Scene
-from kartotek.grids import BLOCK, tile_matrix_sets
+from kartotek import matrices
+from kartotek.grids import BLOCK
 from kartotek.storage import MARKER
 
 COLLECTION = "sentinel-2-l2a"
@@ -67,7 +68,7 @@ class Shape:
     @property
     def size(self) -> int:
         """Pixels across a picture."""
-        return int(tile_matrix_sets()[self.tms].matrix(self.zoom).tileWidth)
+        return int(matrices.served()[self.tms].matrix(self.zoom).tileWidth)
 
 
 _NDVI = {
@@ -138,7 +139,7 @@ def asked(shape: Shape, items: Sequence[Item], *, seed: int) -> Iterator[Asked]:
 
 
 def _tiles(shape: Shape, items: Sequence[Item], chance: random.Random) -> Iterator[Asked]:
-    tms, matrix = tile_matrix_sets()[shape.tms], tile_matrix_sets()[shape.tms].matrix(shape.zoom)
+    tms, matrix = matrices.served()[shape.tms], matrices.served()[shape.tms].matrix(shape.zoom)
     crs = f"EPSG:{tms.crs.to_epsg()}"
     to_tms, to_ground = _change("EPSG:3006", crs), _change(crs, "EPSG:3006")
     span = matrix.cellSize * matrix.tileWidth

@@ -7,15 +7,10 @@ on multiples of `SNAP` metres, so that the blocks of all scenes coincide.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import pyproj
-
-if TYPE_CHECKING:
-    from morecantile import TileMatrixSet
 
 NATIONAL = "EPSG:3006"
 """SWEREF 99 TM; its axes are northing, easting, and we always carry easting first (pyproj's `always_xy`)."""
@@ -177,34 +172,3 @@ def national_area() -> Bounds:
     if area is None:
         raise RuntimeError("PROJ's database knows no area of use of EPSG:3006")
     return Bounds(area.west, area.south, area.east, area.north)
-
-
-@cache
-def tile_matrix_sets() -> Mapping[str, TileMatrixSet]:
-    """The tile matrix sets that tiles are cut in, by id; adding one is adding an entry here."""
-    import morecantile
-
-    sweref = pyproj.CRS.from_user_input(NATIONAL)
-    national = morecantile.TileMatrixSet.custom(
-        extent=[-1_200_000, 8_500_000 - 4 * 256 * 4096, -1_200_000 + 4 * 256 * 4096, 8_500_000],
-        crs=sweref,
-        minzoom=0,
-        maxzoom=13,
-        matrix_scale=[4, 4],
-        orderedAxes=["N", "E"],
-        id="SWEREF99TM",
-        title="SWEREF 99 TM, as the tile services of Lantmäteriet",
-    )
-    native = morecantile.TileMatrixSet.custom(
-        extent=[0, 7_864_320 - 2 * 512 * 2560, 512 * 2560, 7_864_320],
-        crs=sweref,
-        tile_width=512,
-        tile_height=512,
-        minzoom=0,
-        maxzoom=8,
-        matrix_scale=[1, 2],
-        orderedAxes=["N", "E"],
-        id="SWEREF99TM10",
-        title="SWEREF 99 TM, the pixels and blocks of kartotek's files",
-    )
-    return {str(tms.id): tms for tms in (morecantile.tms.get("WebMercatorQuad"), national, native)}

@@ -53,6 +53,8 @@ class Settings(LogSettings):
     """Searches that may be registered as mosaics, by anybody, of 16 KiB at most; 0: none."""
     mosaic_items: int = Field(default=64, ge=1, le=1_000)
     """Items that one tile of a mosaic opens at most; a median 32 of them at most."""
+    tile_matrix_sets: Json[list[str]] = Field(default_factory=list, validate_default=False)
+    """Tile matrix sets that are served besides the usual three, as JSON: ids that morecantile knows, or FILE.json."""
     statement_seconds: float = Field(default=8.0, gt=0)
     """How long the database works at one question of `serve`."""
     costly: int = Field(default=8, ge=1)

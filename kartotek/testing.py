@@ -38,7 +38,7 @@ from converters.sensors import sensors
 from jobs import worker
 from jobs.publish import publish
 from jobs.worker import Limits
-from kartotek import footprints, grids
+from kartotek import footprints, grids, matrices
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
 from kartotek.indices import COUNTED
@@ -313,7 +313,7 @@ class SensorContract:
 
 def _tile(footprint: BaseGeometry) -> Grid:
     """A tile of the national set, at 80 m, that shows some of the footprint."""
-    tms, place = grids.tile_matrix_sets()["SWEREF99TM10"], footprint.representative_point()
+    tms, place = matrices.served()["SWEREF99TM10"], footprint.representative_point()
     tile = tms.tile(place.x, place.y, 5)
     return render.tile_grid(tms, tile.z, tile.x, tile.y)
 

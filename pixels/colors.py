@@ -1,4 +1,4 @@
-"""Colours of values: colour maps by name, and those of classes; numbers to pictures by them."""
+"""Colours of values: colour maps by name, and those of classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from cmap import Colormap
 from numpy.typing import NDArray
 
 from kartotek.errors import BadRequest
-from pixels.arithmetic import BLOCK
 
 COLOR_MAPS: Mapping[str, str] = MappingProxyType(
     {
@@ -73,32 +72,6 @@ def span(low: float, high: float) -> float:
     if not math.isfinite(found) or found == 0:
         raise BadRequest(f"colours from {low} to {high}; two limits that are finite and differ will do")
     return found
-
-
-def shade(values: NDArray[np.float64], low: float, high: float, table: Table) -> NDArray[np.uint8]:
-    """Values as colours, (rows, columns, 4): the first of the table's at `low` and below, the last at `high` and above.
-
-    NaN is transparent. Raises BadRequest where the two limits are the same, or not finite.
-
-    >>> shade(np.array([[0.0, np.nan]]), 0, 1, color_map("gray")).tolist()
-    [[[0, 0, 0, 255], [0, 0, 0, 0]]]
-    """
-    factor = 255 / span(low, high)
-    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
-    # A pixel is one number of four bytes, so that one look-up finds all of it.
-    pixels = np.append(np.ascontiguousarray(table).view(np.uint32).reshape(-1), np.uint32(0))
-    found = np.empty(flat.size, np.uint32)
-    room = np.empty(min(BLOCK, flat.size))
-    with np.errstate(over="ignore"):
-        for start in range(0, flat.size, BLOCK):
-            block = flat[start : start + BLOCK]
-            places = np.subtract(block, low, out=room[: block.size])
-            places *= factor
-            places += 0.5
-            np.clip(places, 0, 255, out=places)
-            np.fmin(places, 256, out=places)  # which is NaN's place, behind the colours
-            np.take(pixels, places.astype(np.intp), out=found[start : start + BLOCK], mode="clip")
-    return found.view(np.uint8).reshape(*values.shape, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

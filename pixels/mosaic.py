@@ -20,7 +20,6 @@ from kartotek.stopwatch import Stopwatch
 from pixels import render, warp
 from pixels.blocks import Blocks
 from pixels.render import Picture, Raster
-from pixels.style import Style
 
 CELL = 32
 """Pixels on a side of the squares by which holes are compared with footprints."""
@@ -166,7 +165,7 @@ def _raster(
     if mask is None:
         return render.raster(blocks, picture, target, watch)
     [masked] = warp.read(blocks, [picture.sources[mask]], target, watch)
-    if not (_seen(*masked, picture.style) & holes).any():
+    if not (render.kept(*masked, picture.style.keep) & holes).any():
         return None
     names = [name for name in picture.sources if name != mask]
     read = warp.read(blocks, [picture.sources[name] for name in names], target, watch)
@@ -179,11 +178,7 @@ def _kept(blocks: Blocks, picture: Picture, target: Grid, watch: Stopwatch) -> N
     if picture.style.mask is None:
         return None
     [masked] = warp.read(blocks, [picture.sources[picture.style.mask]], target, watch)
-    return _seen(*masked, picture.style)
-
-
-def _seen(numbers: NDArray[np.generic], valid: NDArray[np.bool_], style: Style) -> NDArray[np.bool_]:
-    return valid & np.isin(numbers, list(style.keep))
+    return render.kept(*masked, picture.style.keep)
 
 
 def _middle(

@@ -98,8 +98,7 @@ class Numbers:
         """Values of layers' pixels, all of one shape, without what the mask leaves out."""
         seen: NDArray[np.bool_] | None = None
         if self.mask is not None:
-            codes, valid = read[self.mask]
-            seen = valid & np.isin(codes, list(self.keep))
+            seen = render.kept(*read[self.mask], self.keep)
         found: list[Pixels] = []
         for value in values:
             if isinstance(value.of, str):

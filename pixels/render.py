@@ -142,7 +142,7 @@ def raster(blocks: Blocks, shown: Picture, target: Grid, watch: Stopwatch | None
 def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
     """The picture of pixels that were read, by the names of its sources; also of such as were computed of several."""
     style = shown.style
-    seen = None if style.mask is None else _kept(*read[style.mask], style.keep)
+    seen = None if style.mask is None else kept(*read[style.mask], style.keep)
     if shown.palette is not None:
         numbers, valid = read[style.names[0]]
         palette = np.frombuffer(shown.palette, np.uint8).reshape(256, 4)
@@ -183,8 +183,8 @@ def physical(numbers: NDArray[Any], valid: NDArray[np.bool_], source: Source) ->
     return found
 
 
-def _kept(numbers: NDArray[Any], valid: NDArray[np.bool_], keep: frozenset[int]) -> NDArray[np.bool_]:
-    """Where a class is one of those that are kept."""
+def kept(numbers: NDArray[Any], valid: NDArray[np.bool_], keep: frozenset[int]) -> NDArray[np.bool_]:
+    """Where a class is one of those that a mask keeps."""
     return valid & np.isin(numbers, list(keep))
 
 

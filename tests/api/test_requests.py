@@ -19,9 +19,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from kartotek import logs
+from kartotek import logs, matrices
 from kartotek.cli.serve import listen
-from kartotek.grids import tile_matrix_sets
 from kartotek.settings import Settings
 from kartotek.storage import FolderStorage
 
@@ -118,7 +117,7 @@ def test_endpoints_and_the_readers_of_blocks_know_the_request(published, client)
 def covering(item, zoom):
     """The tiles of SWEREF99TM at the corners of an item."""
     west, south, east, north = item["bbox"]
-    grid = tile_matrix_sets()["SWEREF99TM"]
+    grid = matrices.served()["SWEREF99TM"]
     return {(tile.x, tile.y) for tile in (grid.tile(lon, lat, zoom) for lon in (west, east) for lat in (south, north))}
 
 

@@ -20,7 +20,7 @@ from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
 from converters import cog
-from kartotek import grids, indices
+from kartotek import grids, indices, matrices
 from kartotek.product import Kind, Layer, LayerType
 from kartotek.settings import Settings
 from kartotek.storage import MARKER, FolderStorage
@@ -205,6 +205,27 @@ def test_tiles_are_what_gdal_warps(local, demo, items, stretch, tms, granule):
     assert seen > 20_000 if tms != "SWEREF99TM10" else seen > 0
 
 
+def test_tiles_of_a_set_that_a_setting_names_are_what_gdal_warps(demo, items, stretch, monkeypatch):
+    name, item, usual = "EuropeanETRS89_LAEAQuad", items["34VCM"], dict(matrices.served())
+    monkeypatch.setattr(matrices, "_served", lambda: usual)
+    settings = demo.settings.model_copy(update={"tile_matrix_sets": [name]})
+    european = TestClient(create_app(settings, demo.catalog, demo.storage))
+    tms = matrices.find(name)
+    # Easting first, as everywhere; the set's own axes are northing, easting.
+    north, east = tms.tileMatrices[0].pointOfOrigin
+    monkeypatch.setitem(SETS, name, (3035, east, north, tms.tileMatrices[0].cellSize, 256, (1, 1), 16))
+    seen = 0
+    for z in (8, 10, 11, 13):
+        tile = middle(item, name, z)
+        got = fetched(european, item, name, z, *tile)
+        transparency, colours = alike(got, by_gdal(demo, item, stretch, name, z, *tile))
+        assert transparency >= 0.999 and colours >= 0.999, (z, transparency, colours)
+        seen += int((got[..., 3] == 255).sum())
+    assert seen > 50_000
+    assert name in european.get("/wmts?REQUEST=GetCapabilities").text
+    assert european.get(f"/tileMatrixSets/{name}").json()["id"] == name
+
+
 @pytest.mark.parametrize("granule", SOME)
 def test_tiles_are_the_same_bytes_wherever_database_and_files_are(client, local, items, granule):
     item = items[granule]
@@ -355,7 +376,7 @@ def test_who_has_the_tile_of_an_older_version_fetches_the_new_one(client, items,
 
 @cache
 def matrix_sets():
-    return grids.tile_matrix_sets()
+    return matrices.served()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -399,7 +420,7 @@ def test_tiles_of_the_native_set_lie_on_the_blocks_of_all_files(items):
 def radar(tmp_path_factory, make_item, make_collection):
     """Gives a client on one item, of one layer of floats, of a collection with what is given; and the item's tile."""
     folder = tmp_path_factory.mktemp("radar")
-    grid = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
+    grid = render.tile_grid(matrices.served()["SWEREF99TM10"], 8, 117, 227)
     kind = LayerType(
         name="VV", kind=Kind.MEASUREMENT, resolution=10, title="", data_type="float32", nodata=math.nan, unit="dB"
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from api.app import create_app
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
-from kartotek import grids
+from kartotek import matrices
 
 SPACES = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/ows/1.1"}
 LAYER = "sentinel-2-l2a:true-colour"
@@ -45,7 +45,7 @@ def texts(node, path):
 
 def middle(item, tms, z):
     west, south, east, north = item["bbox"]
-    tile = grids.tile_matrix_sets()[tms].tile((west + east) / 2, (south + north) / 2, z)
+    tile = matrices.served()[tms].tile((west + east) / 2, (south + north) / 2, z)
     return tile.x, tile.y
 
 
@@ -58,7 +58,7 @@ def test_there_is_a_layer_for_each_render_with_its_place_and_time(document, loca
     [east, north] = map(float, texts(layer, "ows:WGS84BoundingBox/ows:UpperCorner")[0].split())
     assert 9 < west < east < 26 and 54 < south < north < 70
     assert texts(layer, "w:Dimension/ows:Identifier") == ["Time"]
-    assert texts(layer, "w:TileMatrixSetLink/w:TileMatrixSet") == list(grids.tile_matrix_sets())
+    assert texts(layer, "w:TileMatrixSetLink/w:TileMatrixSet") == list(matrices.served())
     assert {"image/png", "image/webp", "image/jpeg"} == set(texts(layer, "w:Format"))
 
 
@@ -160,7 +160,7 @@ def test_owslib_reads_the_capabilities_and_fetches_a_tile(serving, demo, item):
     x, y = middle(item, "SWEREF99TM", 9)
     with serving(demo.settings) as server:
         service = WebMapTileService(f"{server.root}/wmts")
-        assert LAYER in service.contents and set(service.tilematrixsets) == set(grids.tile_matrix_sets())
+        assert LAYER in service.contents and set(service.tilematrixsets) == set(matrices.served())
         matrix = service.tilematrixsets["SWEREF99TM"].tilematrix["9"]
         assert (matrix.topleftcorner, matrix.tilewidth) == ((8_500_000.0, -1_200_000.0), 256)
         tile = service.gettile(
@@ -171,9 +171,9 @@ def test_owslib_reads_the_capabilities_and_fetches_a_tile(serving, demo, item):
 
 def test_tile_matrix_sets_are_told_as_ogc_writes_them(local):
     told = local.get("/tileMatrixSets").json()["tileMatrixSets"]
-    assert [one["id"] for one in told] == list(grids.tile_matrix_sets())
+    assert [one["id"] for one in told] == list(matrices.served())
     for one in told:
         found = local.get(one["links"][0]["href"].removeprefix("http://catalog.test"))
         again = morecantile.TileMatrixSet.model_validate(found.json())
-        assert again.id == one["id"] and again.tileMatrices == grids.tile_matrix_sets()[one["id"]].tileMatrices
+        assert again.id == one["id"] and again.tileMatrices == matrices.served()[one["id"]].tileMatrices
     assert local.get("/tileMatrixSets/nope").status_code == 404

@@ -115,48 +115,6 @@ def test_the_national_area_holds_sweden_and_not_paris():
     assert not (area.left < 2.35 < area.right)
 
 
-@pytest.mark.parametrize(
-    ("name", "cell", "matrix", "tile", "corner", "deepest", "finest"),
-    [
-        ("SWEREF99TM", 4096, (4, 4), 256, (-1_200_000, 8_500_000), 13, 0.5),
-        ("SWEREF99TM10", 2560, (1, 2), 512, (0, 7_864_320), 8, 10),
-    ],
-)
-def test_tile_matrix_sets_are_as_they_are_documented(name, cell, matrix, tile, corner, deepest, finest):
-    tms = grids.tile_matrix_sets()[name]
-    assert str(tms.id) == name and (tms.minzoom, tms.maxzoom) == (0, deepest)
-    for zoom in range(deepest + 1):
-        level = tms.matrix(zoom)
-        assert level.cellSize == pytest.approx(cell / 2**zoom, rel=1e-12)
-        assert (level.matrixWidth, level.matrixHeight) == (matrix[0] * 2**zoom, matrix[1] * 2**zoom)
-        assert (level.tileWidth, level.tileHeight) == (tile, tile)
-        # The document's axes are the CRS's: northing, easting.
-        assert tuple(level.pointOfOrigin) == (corner[1], corner[0])
-    assert tms.matrix(deepest).cellSize == finest
-
-
-@pytest.mark.parametrize(("zoom", "resolution"), [(8, 10), (7, 20), (6, 40)])
-def test_the_tiles_of_the_native_set_are_blocks_of_files(zoom, resolution):
-    """Edges of tiles at 10, 20 and 40 m lie on edges of the blocks of 10 and 20 m files and their overviews."""
-    tms = grids.tile_matrix_sets()["SWEREF99TM10"]
-    for delivered in (10, 20):
-        if delivered > resolution:
-            continue
-        file = grids.snapped(NATIONAL, delivered, Bounds(600_000, 6_590_220, 709_800, 6_700_020))
-        block = BLOCK * resolution
-        for column, row in ((120, 230), (121, 231)):
-            bounds = tms.xy_bounds(column >> (8 - zoom), row >> (8 - zoom), zoom)
-            assert (bounds.left - file.left) % block == 0 and (file.top - bounds.top) % block == 0
-            assert bounds.right - bounds.left == block == bounds.top - bounds.bottom
-
-
-def test_the_documents_of_the_national_sets_name_the_order_of_their_axes():
-    """Without it QGIS draws nothing (or takes eastings for northings)."""
-    for name in ("SWEREF99TM", "SWEREF99TM10"):
-        tms = grids.tile_matrix_sets()[name]
-        assert [axis.upper()[0] for axis in tms.orderedAxes or ()] == ["N", "E"]
-
-
 def test_bounds_and_transform_say_the_same():
     grid = Grid(crs=NATIONAL, left=20_480, top=40_960, resolution=20, columns=7, rows=3)
     a, _, c, _, e, f = grid.transform

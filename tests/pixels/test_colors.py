@@ -58,40 +58,6 @@ def test_the_colours_of_an_index_are_there(name):
     assert colors.color_map(INDICES[name].colors).shape == (256, 4)
 
 
-def test_values_have_the_nearest_colour_and_none_without_a_value():
-    table = colors.color_map("viridis")
-    values = np.append(np.linspace(-1.5, 1.5, 10_001), [np.nan, np.inf, -np.inf, 1e300, -1e300]).reshape(2, -1)
-    found = colors.shade(values, -1, 1, table)
-    assert found.shape == (*values.shape, 4) and found.dtype == np.uint8
-    missing = np.isnan(values)
-    assert (found[missing] == 0).all()
-    place = np.clip(np.floor((values[~missing] + 1) / 2 * 255 + 0.5), 0, 255).astype(int)
-    assert np.array_equal(found[~missing], table[place])
-
-
-def test_limits_the_other_way_round_turn_the_colours():
-    values = np.array([[0.0, 0.25, 1.0, 2.0]])
-    table = colors.color_map("gray")
-    assert colors.shade(values, 1, 0, table)[0, :, 0].tolist() == [255, 191, 0, 0]
-
-
-@pytest.mark.parametrize(("low", "high"), [(1, 1), (0, np.nan), (0, np.inf), (-1e308, 1e308)])
-def test_limits_that_make_no_scale_are_refused(low, high):
-    with pytest.raises(BadRequest, match="two limits that are finite and differ"):
-        colors.shade(np.zeros((1, 1)), low, high, colors.color_map("gray"))
-
-
-@pytest.mark.parametrize(
-    "colours", [colors.color_map("ice"), np.ascontiguousarray(colors.color_map("ice")[::-1])[::-1]]
-)
-def test_values_stay_as_they_are_and_need_not_lie_in_a_row(colours):
-    values = np.random.default_rng(1).uniform(0, 1, (40, 60))
-    before = values.copy()
-    turned = colors.shade(values[::-2, ::3], 0, 1, colours)
-    assert np.array_equal(turned, colors.shade(np.ascontiguousarray(values[::-2, ::3]), 0, 1, colors.color_map("ice")))
-    assert np.array_equal(values, before)
-
-
 def test_scene_classes_have_the_colours_that_they_are_known_by():
     assets = items.collection(L2A).to_dict()["item_assets"]
     classes = colors.class_colors(assets["SCL"]["classification:classes"])

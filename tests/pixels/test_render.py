@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from converters import cog
-from kartotek import grids
+from kartotek import matrices
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.product import Band, Kind, Layer, LayerType
@@ -15,7 +15,7 @@ from kartotek.storage import FolderStorage
 from pixels import layers, render, style
 from pixels.blocks import Blocks
 
-TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
+TILE = render.tile_grid(matrices.served()["SWEREF99TM10"], 8, 117, 227)
 
 
 @pytest.fixture

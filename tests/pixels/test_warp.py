@@ -10,14 +10,14 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from converters import cog
-from kartotek import fast, grids, sampling
+from kartotek import fast, grids, matrices, sampling
 from kartotek.grids import NATIONAL, Grid
 from kartotek.product import ClassValue, Kind, Layer, LayerType
 from kartotek.storage import FolderStorage
 from pixels import layers, render, style, warp
 from pixels.blocks import Blocks
 
-TILE = render.tile_grid(grids.tile_matrix_sets()["SWEREF99TM10"], 8, 117, 227)
+TILE = render.tile_grid(matrices.served()["SWEREF99TM10"], 8, 117, 227)
 """Of 10 m pixels."""
 
 CODES = tuple(ClassValue(value=code, name=f"class_{code}", description="", color="000000") for code in range(256))
@@ -167,11 +167,11 @@ def test_a_centre_on_an_edge_belongs_to_the_pixel_behind_it(layer, tms, z, resol
     place = Grid(crs=NATIONAL, left=left, top=top, resolution=resolution, columns=1500, rows=1400)
     pixels = ground(1400, 1500) % 200 if classes else ground(1400, 1500)
     blocks, source, path = layer(pixels.astype(np.uint16), place, classes=classes)
-    matrices = grids.tile_matrix_sets()[tms]
-    world = render.tile_grid(matrices, z, 0, 0)
+    matrix_set = matrices.served()[tms]
+    world = render.tile_grid(matrix_set, z, 0, 0)
     side = world.resolution * world.columns
     x, y = (left + 700 * resolution - world.left) // side, (world.top - top + 700 * resolution) // side
-    target = render.tile_grid(matrices, z, int(x), int(y))
+    target = render.tile_grid(matrix_set, z, int(x), int(y))
     level = max(0, int(np.log2(target.resolution / resolution)))
     [(found, valid)] = warp.read(blocks, [source], target)
     wanted = by_gdal(path, target, classes=classes, level=level)
@@ -196,13 +196,13 @@ def test_pixels_that_are_narrower_than_high_are_not_taken_from_too_coarse_a_leve
 def test_no_block_is_read_but_those_that_hold_what_is_shown(resolution, classes):
     """As each pixel alone says where its neighbours lie."""
     place = Grid(crs=NATIONAL, left=573_440, top=6_717_440, resolution=resolution, columns=3040, rows=2976)
-    matrices = grids.tile_matrix_sets()["WebMercatorQuad"]
+    world_set = matrices.served()["WebMercatorQuad"]
     seen = 0
     for z in range(7, 15):
-        corner = matrices.tile(16.4, 60.5, z)
+        corner = world_set.tile(16.4, 60.5, z)
         for right, down in ((0, 0), (1, 0), (0, 1), (2, 1)):
             found = warp.view(
-                render.tile_grid(matrices, z, corner.x + right, corner.y + down), place, 4, classes=classes
+                render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, 4, classes=classes
             )
             columns, rows = found.lattice.expand(0, 256)
             inside = sampling.inside(found.grid.shape, columns, rows)

@@ -1,0 +1,100 @@
+"""The tile matrix sets that tiles are cut in: the world's, the nation's two, and those that a setting names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import morecantile
+import pyproj
+from morecantile import TileMatrixSet
+from morecantile.errors import InvalidIdentifier
+from pydantic import ValidationError
+
+from kartotek.errors import BadSettings, NotFound
+from kartotek.grids import NATIONAL
+
+
+def served() -> Mapping[str, TileMatrixSet]:
+    """Id → tile matrix set, of all that this process serves."""
+    return _served()
+
+
+def find(name: str) -> TileMatrixSet:
+    """The tile matrix set of an id. Raises NotFound."""
+    found = _served().get(name)
+    if found is None:
+        raise NotFound(f"no tile matrix set {name[:60]!r}; there are: {', '.join(_served())}")
+    return found
+
+
+def serve_also(names: Iterable[str]) -> None:
+    """Serve these too: each an id that morecantile knows, or the path of a document as OGC's 17-083r4 has it.
+
+    Raises BadSettings where there is none, or one whose tiles we can't cut: they are of square pixels in a CRS that
+    has an EPSG code, all rows of a level as long.
+    """
+    for name in names:
+        tms = _read(name)
+        _served()[str(tms.id)] = tms
+
+
+def _read(name: str) -> TileMatrixSet:
+    try:
+        if name.endswith(".json"):
+            tms = TileMatrixSet.model_validate(json.loads(Path(name).read_text(encoding="utf-8")))
+        else:
+            tms = morecantile.tms.get(name)
+    except InvalidIdentifier:
+        known = ", ".join(one for one in morecantile.tms.list() if not _unfit(morecantile.tms.get(one)))
+        raise BadSettings(f"KARTOTEK_TILE_MATRIX_SETS: no {name[:60]!r}; there are: {known}, or FILE.json") from None
+    except (OSError, ValueError, ValidationError) as error:
+        raise BadSettings(f"KARTOTEK_TILE_MATRIX_SETS: {name[:200]}: {str(error).splitlines()[0]}") from None
+    if wrong := _unfit(tms):
+        raise BadSettings(f"KARTOTEK_TILE_MATRIX_SETS: {name[:200]}: {wrong}")
+    return tms
+
+
+def _unfit(tms: TileMatrixSet) -> str | None:
+    """Why no tiles can be cut in a set."""
+    if not tms.id:
+        return "it has no id"
+    if tms.crs.to_epsg() is None:
+        return "its CRS has no EPSG code"
+    if any(matrix.variableMatrixWidths for matrix in tms.tileMatrices):
+        return "its rows have tiles of several widths"
+    if not all(matrix.id.isascii() and matrix.id.isdecimal() for matrix in tms.tileMatrices):
+        return "its levels are not called by numbers"
+    if any(max(matrix.tileWidth, matrix.tileHeight) > 2048 for matrix in tms.tileMatrices):
+        return "its tiles are of more than 2048 pixels"
+    return None
+
+
+@cache
+def _served() -> dict[str, TileMatrixSet]:
+    sweref = pyproj.CRS.from_user_input(NATIONAL)
+    national = morecantile.TileMatrixSet.custom(
+        extent=[-1_200_000, 8_500_000 - 4 * 256 * 4096, -1_200_000 + 4 * 256 * 4096, 8_500_000],
+        crs=sweref,
+        minzoom=0,
+        maxzoom=13,
+        matrix_scale=[4, 4],
+        orderedAxes=["N", "E"],
+        id="SWEREF99TM",
+        title="SWEREF 99 TM, as the tile services of Lantmäteriet",
+    )
+    native = morecantile.TileMatrixSet.custom(
+        extent=[0, 7_864_320 - 2 * 512 * 2560, 512 * 2560, 7_864_320],
+        crs=sweref,
+        tile_width=512,
+        tile_height=512,
+        minzoom=0,
+        maxzoom=8,
+        matrix_scale=[1, 2],
+        orderedAxes=["N", "E"],
+        id="SWEREF99TM10",
+        title="SWEREF 99 TM, the pixels and blocks of kartotek's files",
+    )
+    return {str(tms.id): tms for tms in (morecantile.tms.get("WebMercatorQuad"), national, native)}
