@@ -19,7 +19,8 @@ from catalog.order import Place
 from catalog.store import Catalog, Described
 from kartotek import footprints, grids
 from kartotek.grids import NATIONAL, Bounds, Grid
-from pixels.mosaic import REACH, Candidate
+from pixels.render import Picture
+from pixels.stack import REACH, Candidate
 
 LOOKED_AT = 1_000
 """Items that touch a tile which are looked at; a year of a place has some 300, a month of a county 200."""
@@ -48,16 +49,16 @@ class Candidates:
             found.update(hashlib.blake2b(content, digest_size=16).digest())
         return found.digest()
 
-    def each(self, pictures: Pictures, kind: bytes, shown: Shown) -> Iterator[Candidate]:
+    def each(self, pictures: Pictures, kind: bytes, shown: Shown) -> Iterator[Candidate[Picture]]:
         """The items for whoever puts pictures together."""
         for number, packed in enumerate(self.contents):
             content = self.unpack(packed)
             outline = footprints.from_geojson(orjson.loads(content)["geometry"])
 
-            def picture(content: bytes = content) -> object:
+            def picture(content: bytes = content) -> Picture:
                 return pictures.of(Described(content, kind, bytes), shown)
 
-            yield Candidate(number=number, footprint=outline, picture=picture)  # type: ignore[arg-type]
+            yield Candidate(number=number, footprint=outline, open=picture)
 
 
 NONE = Candidates((), (), bytes, more=False)

@@ -1,0 +1,219 @@
+"""Items that lie on each other: which of them may fill a hole, the first of them at each pixel, or the median of all.
+
+They are given in the order that is wanted, and no more of them are opened than it takes to leave no hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import Geometry
+
+from kartotek import footprints
+from kartotek.errors import BadRequest, NotFound
+from kartotek.grids import Grid
+from kartotek.stopwatch import Stopwatch
+from pixels import render, warp
+from pixels.blocks import Blocks
+from pixels.warp import Pixels, Source
+
+CELL = 32
+"""Pixels on a side of the squares by which holes are compared with footprints."""
+REACH = 400.0
+"""Units of the tile's CRS by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which
+are 350 units of Mercator's at 65 degrees."""
+_ROWS = 64
+"""Rows whose median is computed at a time."""
+
+Thing = TypeVar("Thing")
+Origins = NDArray[np.int16]
+Channels = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Generic[Thing]):
+    """An item that may have something to show."""
+
+    number: int
+    """By which the pixels that come of it are known."""
+    footprint: Geometry
+    """Longitude and latitude."""
+    open: Callable[[], Thing]
+    """Gives what is wanted of it. Raises NotFound where it lacks a layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What is read of an item."""
+
+    sources: Mapping[str, Source]
+    shown: tuple[str, ...]
+    """The layers among them that are looked at."""
+    mask: str | None
+    """The one by whose classes pixels are left out."""
+    keep: frozenset[int]
+    """Those that are not."""
+
+    def read(
+        self, blocks: Blocks, target: Grid, holes: NDArray[np.bool_], watch: Stopwatch
+    ) -> dict[str, Pixels] | None:
+        """The layers' pixels on a target; None, with nothing but the mask read, where that fills no hole."""
+        found: dict[str, Pixels] = {}
+        if self.mask is not None:
+            [masked] = warp.read(blocks, [self.sources[self.mask]], target, watch)
+            if not (render.kept(*masked, self.keep) & holes).any():
+                return None
+            found[self.mask] = masked
+        others = [name for name in self.shown if name != self.mask]
+        read = warp.read(blocks, [self.sources[name] for name in others], target, watch)
+        return found | dict(zip(others, read, strict=True))
+
+    def seen(self, blocks: Blocks, target: Grid, watch: Stopwatch) -> NDArray[np.bool_] | None:
+        """Where the mask leaves something; None without one."""
+        if self.mask is None:
+            return None
+        [masked] = warp.read(blocks, [self.sources[self.mask]], target, watch)
+        return render.kept(*masked, self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """Several items as one."""
+
+    channels: Channels | None
+    """(rows, columns) each; None where there is nothing at all."""
+    source: Origins
+    """(rows, columns): the number of the item that each pixel comes from, -1 where there is nothing."""
+    opened: tuple[int, ...]
+    """Numbers of the items whose files were opened, in that order."""
+
+
+def first(
+    candidates: Iterable[Candidate[Thing]],
+    target: Grid,
+    most: int,
+    read: Callable[[Thing, NDArray[np.bool_]], tuple[Channels, NDArray[np.bool_]] | None],
+    watch: Stopwatch,
+) -> Stacked:
+    """The first item of each pixel: until there is no hole, or `most` items are opened.
+
+    `read` gives an item's channels, and where they are all there; None where it fills none of the holes it is given.
+    Items whose footprints are away from all holes are passed over. Raises NotFound where none of the items has what is
+    wanted, and BadRequest where they have it in different ways.
+    """
+    source = np.full(target.shape, -1, np.int16)
+    channels: Channels | None = None
+    opened: list[int] = []
+    for candidate, thing in usable(candidates, target, source):
+        if len(opened) == most:
+            break
+        opened.append(candidate.number)
+        found = read(thing, source < 0)
+        if found is None:
+            continue
+        with watch.stage("render"):
+            new, valid = found
+            if channels is None:
+                channels = tuple(channel.copy() for channel in new)
+            if len(channels) != len(new):
+                raise uneven(len(channels), len(new))
+            fills = valid & (source < 0)
+            for channel, other in zip(channels, new, strict=True):
+                np.copyto(channel, other, where=fills)
+            source[fills] = candidate.number
+        if (source >= 0).all():
+            break
+    return Stacked(channels, source, tuple(opened))
+
+
+def uneven(one: int, other: int) -> BadRequest:
+    """What is told where items can't lie on each other."""
+    return BadRequest(f"what is asked for is {one} values of some items and {other} of others; choose other layers")
+
+
+def usable(candidates: Iterable[Candidate[Thing]], target: Grid, source: Origins) -> Iterator[tuple[Any, Thing]]:
+    """Candidates that may fill one of the holes that there are by then, and what is wanted of them."""
+    wrong: NotFound | None = None
+    some, holes, left = False, _cells(target, source), int((source < 0).sum())
+    for candidate in candidates:
+        if (now := int((source < 0).sum())) != left:
+            holes, left = _cells(target, source), now
+        outline = footprints.to_projected(candidate.footprint, target.crs)
+        if not shapely.intersects(outline, holes).any():
+            continue
+        try:
+            thing = candidate.open()
+        except NotFound as error:
+            wrong = wrong or error
+            continue
+        some = True
+        yield candidate, thing
+    if wrong is not None and not some:
+        raise wrong
+
+
+def _cells(target: Grid, source: Origins) -> NDArray[np.object_]:
+    """Squares of the tile that have a hole, as boxes in its CRS that reach a little further."""
+    rows, columns = (-(-count // CELL) for count in target.shape)
+    padded = np.zeros((rows * CELL, columns * CELL), np.bool_)
+    padded[: target.rows, : target.columns] = source < 0
+    down, right = np.nonzero(padded.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
+    side, reach = CELL * target.resolution, REACH + 2 * target.resolution
+    left, top = target.left + right * side, target.top - down * side
+    boxes: NDArray[np.object_] = shapely.box(left - reach, top - side - reach, left + side + reach, top + reach)
+    return boxes
+
+
+def medians(
+    blocks: Blocks, items: Sequence[Layers], target: Grid, watch: Stopwatch
+) -> tuple[dict[str, Pixels], Origins]:
+    """The median of each layer's physical values over the items that have data there, and how many have.
+
+    Of an even number of values it is the mean of the middle two. Layer by layer, so that one layer of all items is in
+    memory at a time. Raises BadRequest where layers are classes, or not those of every item.
+    """
+    names = items[0].shown
+    for item in items:
+        if item.shown != names:
+            raise uneven(len(names), len(item.shown))
+    if any(items[0].sources[name].classes for name in names):
+        raise BadRequest("order: classes have no median; newest, oldest or clearest would do")
+    seen = [item.seen(blocks, target, watch) for item in items]
+    read, counts = {}, np.zeros(target.shape, np.int16)
+    for name in names:
+        values, counted = _middle(blocks, [item.sources[name] for item in items], seen, target, watch)
+        read[name], counts = (values, counted > 0), np.maximum(counts, counted)
+    return read, counts
+
+
+def _middle(
+    blocks: Blocks,
+    sources: Sequence[Source],
+    seen: Sequence[NDArray[np.bool_] | None],
+    target: Grid,
+    watch: Stopwatch,
+) -> tuple[NDArray[np.float32], Origins]:
+    """The median of one layer, 0 where no item has data, and how many have."""
+    stack = np.empty((len(sources), *target.shape), np.float32)
+    for layer, source, left in zip(stack, sources, seen, strict=True):
+        [(numbers, valid)] = warp.read(blocks, [source], target, watch)
+        with watch.stage("render"):
+            layer[:] = render.physical(numbers, valid if left is None else valid & left, source)
+    found = np.zeros(target.shape, np.float32)
+    counts = np.zeros(target.shape, np.int16)
+    with watch.stage("render"):
+        for start in range(0, target.rows, _ROWS):
+            rows = slice(start, start + _ROWS)
+            part = np.sort(stack[:, rows], axis=0)  # NaN last
+            count = np.isfinite(part).sum(axis=0)
+            lower, upper = (
+                np.take_along_axis(part, np.maximum(at, 0)[None], axis=0)[0] for at in ((count - 1) // 2, count // 2)
+            )
+            found[rows] = np.where(count > 0, (lower + upper) / 2, 0)
+            counts[rows] = count
+    return found, counts
