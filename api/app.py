@@ -62,7 +62,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.add_middleware(Requests)  # the last is the outermost
     blocks = Blocks(storage, memory=settings.cache_mb << 20, kept=catalog.directories)
     pictures = Pictures(catalog)
-    app.include_router(numbers.router(catalog, pictures, blocks))
+    app.include_router(numbers.router(settings, catalog, pictures, blocks))
     app.include_router(tiles.router(pictures, blocks))
     drawn = mosaics.Tiles(settings, catalog, pictures, blocks)
     app.include_router(mosaics.router(settings, catalog, drawn, app.state.items))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import orjson
 import shapely
@@ -13,20 +15,26 @@ from shapely import Geometry
 
 from api.definitions import Definition
 from api.display import Shown
-from api.pictures import Pictures
 from catalog.access import Reader
 from catalog.order import Place
 from catalog.store import Catalog, Described
 from kartotek import footprints, grids
 from kartotek.grids import NATIONAL, Bounds, Grid
-from pixels.render import Picture
-from pixels.stack import REACH, Candidate
+from pixels.coverage import REACH
+from pixels.stack import Candidate
 
+ITEMS = "X-Kartotek-Items"
+"""The header that tells how many items were opened, of how many that touch the place."""
+BESIDE = 0.01
+"""Degrees around a polygon in which footprints are looked for, since they are simplified inwards: 400 m at 69 degrees.
+"""
 LOOKED_AT = 1_000
 """Items that touch a tile which are looked at; a year of a place has some 300, a month of a county 200."""
 WIDE = 100_000.0
 """Metres of a tile from which on the clearest are told by the cloud cover of whole items: it has few squares less than
 they have, and those of many items take their time."""
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +57,26 @@ class Candidates:
             found.update(hashlib.blake2b(content, digest_size=16).digest())
         return found.digest()
 
-    def each(self, pictures: Pictures, kind: bytes, shown: Shown) -> Iterator[Candidate[Picture]]:
-        """The items for whoever puts pictures together."""
+    def version(self, of_code: str, kind: bytes, shown: Shown, order: str, most: int) -> str:
+        """Names what is made of the items: another name where anything of it differs."""
+        said = (of_code, self.state.hex(), hashlib.sha256(kind).hexdigest(), shown, order, most, self.more)
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+
+    def told(self, opened: Collection[int]) -> dict[str, str]:
+        """The header that tells how many items were opened."""
+        return {ITEMS: f"{len(opened)} of {'more than ' if self.more else ''}{len(self.places)}"}
+
+    def named(self, numbers: Iterable[int]) -> list[dict[str, str]]:
+        """Some of the items, as answers in JSON tell them."""
+        return [{"collection": self.places[at].collection, "id": self.places[at].id} for at in numbers]
+
+    def each(self, kind: bytes, made: Callable[[Described], Thing]) -> Iterator[Candidate[Thing]]:
+        """The items for whoever puts them together, of each of which `made` gives what is wanted."""
         for number, packed in enumerate(self.contents):
             content = self.unpack(packed)
             outline = footprints.from_geojson(orjson.loads(content)["geometry"])
 
-            def picture(content: bytes = content) -> Picture:
-                return pictures.of(Described(content, kind, bytes), shown)
-
-            yield Candidate(number=number, footprint=outline, open=picture)
+            yield Candidate(number=number, footprint=outline, open=partial(made, Described(content, kind, bytes)))
 
 
 NONE = Candidates((), (), bytes, more=False)
@@ -66,9 +84,22 @@ NONE = Candidates((), (), bytes, more=False)
 
 def find(catalog: Catalog, reader: Reader, definition: Definition, target: Grid) -> Candidates:
     """The items of a mosaic that touch a tile."""
+    return _found(catalog, reader, definition, area(target), _in_national(target))
+
+
+def within(catalog: Catalog, reader: Reader, definition: Definition, polygon: Geometry) -> Candidates:
+    """The items of a mosaic that touch a polygon in longitude and latitude."""
+    bounds = footprints.to_projected(polygon, NATIONAL).bounds
+    ground = Bounds(*bounds) if all(math.isfinite(edge) for edge in bounds) else None
+    return _found(catalog, reader, definition, shapely.buffer(polygon, BESIDE, quad_segs=2), ground)
+
+
+def _found(
+    catalog: Catalog, reader: Reader, definition: Definition, around: Geometry, ground: Bounds | None
+) -> Candidates:
+    """The items that touch what is around some place; `ground` are its bounds in EPSG:3006."""
     if definition.search is None:
         return NONE
-    around = area(target)
     own = definition.search.area
     # Of what the mosaic covers, what is in the tile: so that an item has to touch it there.
     shape = around if own is None else shapely.intersection(own, around)
@@ -76,12 +107,10 @@ def find(catalog: Catalog, reader: Reader, definition: Definition, target: Grid)
         return NONE
     page, unpack = catalog.packed(reader, replace(definition.search, area=shape, limit=LOOKED_AT))
     order = list(range(len(page.places)))
-    if definition.order in ("clearest", "median") and len(order) > 1:
-        ground = _in_national(target)
-        if ground is not None and max(ground.right - ground.left, ground.top - ground.bottom) <= WIDE:
-            clear = catalog.clear(reader, page.places, ground)
-            # Items without counts keep their order, by cloud cover, after those of which clear ground is known.
-            order.sort(key=lambda at: -clear.get((page.places[at].collection, page.places[at].id), -1))
+    if ground is not None and _wide(ground) <= WIDE and definition.order in ("clearest", "median") and len(order) > 1:
+        clear = catalog.clear(reader, page.places, ground)
+        # Items without counts keep their order, by cloud cover, after those of which clear ground is known.
+        order.sort(key=lambda at: -clear.get((page.places[at].collection, page.places[at].id), -1))
     return Candidates(
         tuple(page.places[at] for at in order),
         tuple(page.items[at] for at in order),
@@ -110,3 +139,7 @@ def _in_national(target: Grid) -> Bounds | None:
     change = grids.transformer(target.crs, NATIONAL)
     found = change.transform_bounds(bounds.left, bounds.bottom, bounds.right, bounds.top, densify_pts=21)
     return Bounds(*found) if all(math.isfinite(number) for number in found) else None
+
+
+def _wide(ground: Bounds) -> float:
+    return max(ground.right - ground.left, ground.top - ground.bottom)

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from api.asked import asked, listed
 from api.display import Shown, TileQuery
-from api.wanted import LAYERS, Text
+from api.wanted import LAYERS, Text, Wanted
 from catalog import questions
 from catalog.access import Reader
 from catalog.order import NEWEST, Sort
@@ -36,6 +36,8 @@ SORTBY: Mapping[Order, str] = {
 }  # fmt: skip
 """The same as a search over HTTP says it."""
 _COLOURS = ("rescale", "colormap_name")
+MOST_OF_MEDIAN = 32
+"""Items whose median is taken: another twenty would change it little, and would be read."""
 SEARCH = ("collections", "ids", "bbox", "intersects", "datetime", "filter")
 
 _COLLECTIONS = "Ids of the collections: one, or several whose layers have the same names."
@@ -43,7 +45,7 @@ _IDS = "Ids of items."
 _BBOX = "west,south,east,north in degrees: items that touch it."
 _INTERSECTS = "A GeoJSON geometry in longitude and latitude: items that touch it."
 _DATETIME = "A date, an RFC 3339 time, or two with a slash between them, of which one may be `..`."
-_NARROWED = f"{_DATETIME} Narrows that of the mosaic."
+NARROWED = f"{_DATETIME} Narrows that of the mosaic."
 _FILTER = "CQL2, as a search has it."
 _ORDER = (
     "Which item is seen where several have data: `newest`, `oldest`, `clearest` (of those that touch it, by their "
@@ -70,7 +72,7 @@ class MosaicBody(Shown):
 class MosaicTileQuery(TileQuery):
     """Of a tile of a registered mosaic."""
 
-    datetime: Annotated[Text, Field(description=_NARROWED)] = None
+    datetime: Annotated[Text, Field(description=NARROWED)] = None
 
 
 class InlineQuery(MosaicTileQuery):
@@ -100,12 +102,16 @@ class Definition:
         found: Order = self.said.get("order", "newest")
         return found
 
+    def most(self, items: int) -> int:
+        """Items that are opened for a tile, where there may be so many: fewer of a median."""
+        return min(items, MOST_OF_MEDIAN) if self.order == "median" else items
+
     @property
     def canonical(self) -> bytes:
         """The same text however it was written."""
         return orjson.dumps(self.said, option=orjson.OPT_SORT_KEYS)
 
-    def shown(self, given: Shown) -> Shown:
+    def shown(self, given: Wanted) -> Shown:
         """What is shown, where some of it is asked for otherwise: other layers come without its colours and limits."""
         own = {name: self.said[name] for name in Shown.model_fields if name in self.said}
         asked_for = {name: getattr(given, name) for name in Shown.model_fields if name in given.model_fields_set}

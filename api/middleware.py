@@ -30,7 +30,7 @@ COSTLY = re.compile(
 )
 """Paths whose answers may be long work for the database."""
 
-HEAVY = re.compile(r"/collections/[^/]+/items/[^/]+/(statistics|crop\.[a-z]+)")
+HEAVY = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[a-z]+)")
 """Paths whose answers may read many pixels, and hold as much memory as that takes."""
 
 PATIENCE = 1.0

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import caller, candidates, definitions, tags, tiles
-from api.candidates import Candidates
+from api.candidates import ITEMS, Candidates
 from api.definitions import SORTBY, Definition, InlineQuery, MosaicBody, MosaicTileQuery
 from api.display import TileQuery
 from api.links import GEOJSON, JSON
@@ -32,11 +32,7 @@ from pixels.blocks import Blocks
 from pixels.mosaic import Mosaic
 from pixels.render import Raster
 
-MOST_OF_MEDIAN = 32
-"""Items whose median is taken: another twenty would change it little, and would be read."""
 EVERYWHERE = [-180.0, -90.0, 180.0, 90.0]
-ITEMS = "X-Kartotek-Items"
-"""The header that tells how many items were opened, of how many that touch the tile."""
 SOURCES = "json"
 """The suffix of what says where a tile's pixels come from."""
 
@@ -91,16 +87,16 @@ class Tiles:
             shown = wanted.shown(given)
             shown.style(orjson.loads(collection))  # what is wrong with it is told of empty tiles too
             found = candidates.find(self._catalog, reader, wanted, target)
-        most = min(self._most, MOST_OF_MEDIAN) if wanted.order == "median" else self._most
-        said = (render.VERSION, found.state.hex(), hashlib.sha256(collection).hexdigest(), shown, wanted.order, most)
-        tag = hashlib.sha256(repr((said, target, kind, given.empty, found.more)).encode()).hexdigest()[:32]
+        most = wanted.most(self._most)
+        version = found.version(render.VERSION, collection, shown, wanted.order, most)
+        tag = hashlib.sha256(f"{version} {target} {kind} {given.empty}".encode()).hexdigest()[:32]
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         composed = mosaic.median if wanted.order == "median" else mosaic.first
-        each = found.each(self._pictures, collection, shown)
+        each = found.each(collection, lambda described: self._pictures.of(described, shown))
         one = composed(self._blocks, each, target, most, watch)
-        headers[ITEMS] = f"{len(one.opened)} of {'more than ' if found.more else ''}{len(found.places)}"
+        headers |= found.told(one.opened)
         if given.empty == "204" and (one.raster is None or not one.raster.valid.any()):
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
         with watch.stage("encode"):
@@ -193,7 +189,7 @@ def _nothing(target: Grid) -> Raster:
 
 def _sources(found: Candidates, one: Mosaic, *, median: bool) -> bytes:
     """The items that were opened, and of each pixel which of them it comes from; of a median, how many it is of."""
-    told = [{"collection": found.places[at].collection, "id": found.places[at].id} for at in one.opened]
+    told = found.named(one.opened)
     if median:
         return orjson.dumps({"items": told, "counts": one.source.tolist()})
     numbers = np.full(len(found.places) + 1, -1, np.int16)  # the last is that of no item

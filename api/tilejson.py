@@ -19,7 +19,7 @@ from api.pictures import Pictures
 from api.places import TMS, Tms
 from api.routing import Direct
 from catalog.store import Catalog
-from kartotek import grids, matrices
+from kartotek import matrices
 from kartotek.grids import levels
 from kartotek.settings import Settings
 from pixels.render import Picture
@@ -28,8 +28,6 @@ FINEST = 10.0
 """Metres of a mosaic's pixels at its last level: those of Sentinel-2's finest bands."""
 COARSEST = 1280.0
 """Metres of a mosaic's pixels at its first level: below it a tile touches more items than are opened."""
-DEGREE = 111_320.0
-"""Metres."""
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {JSON: {}}, "description": "TileJSON 3.0"},
     304: {"description": "The client has it already"},
@@ -134,6 +132,6 @@ def _resolutions(shown: Picture) -> tuple[float, float]:
     """Metres of the finest pixels of what is shown, and of its coarsest overview's."""
     found = []
     for source in shown.sources.values():
-        metres = source.grid.resolution * (1 if grids.is_metric(source.grid.crs) else DEGREE)
+        metres = source.grid.metres
         found.append((metres, metres * 2 ** levels(source.grid.columns, source.grid.rows)))
     return min(fine for fine, _ in found), max(coarse for _, coarse in found)

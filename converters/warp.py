@@ -16,8 +16,6 @@ from kartotek import fast, footprints, grids, nodata, sampling
 from kartotek.grids import Bounds, Grid
 from kartotek.product import Kind, LayerType
 
-METRES_PER_DEGREE = 111_319.49
-"""Of the equator."""
 BESIDE = 2
 """Rows of the source beside those that places fall into, which a bilinear value may need."""
 
@@ -37,7 +35,7 @@ def target(source: Grid, crs: str) -> Grid:
 def resolution(source: Grid, crs: str) -> float:
     """The pixel size of a warp to `crs`, in its units: the source's in metres, or as many degrees at the equator."""
     metres = max(1, round(source.resolution))
-    return metres if grids.is_metric(crs) else metres / METRES_PER_DEGREE
+    return metres / grids.unit(crs)
 
 
 def outline(source: Grid, crs: str) -> Bounds:

@@ -15,6 +15,8 @@ import pyproj
 NATIONAL = "EPSG:3006"
 """SWEREF 99 TM; its axes are northing, easting, and we always carry easting first (pyproj's `always_xy`)."""
 
+METRES_PER_DEGREE = 111_319.49
+"""Along the equator."""
 BLOCK = 512
 """Width and height in pixels of a block of our files."""
 
@@ -58,6 +60,11 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """(rows, columns), as NumPy and STAC's `proj:shape` say it."""
         return self.rows, self.columns
+
+    @property
+    def metres(self) -> float:
+        """How wide a pixel is on the ground, about."""
+        return self.resolution * unit(self.crs)
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:
@@ -147,6 +154,12 @@ def is_metric(crs: str) -> bool:
     """Whether the CRS is projected, in metres."""
     found = pyproj.CRS.from_user_input(crs)
     return found.is_projected and all(axis.unit_conversion_factor == 1.0 for axis in found.axis_info)
+
+
+@cache
+def unit(crs: str) -> float:
+    """Metres of a unit of a CRS: 1, or about those of a degree."""
+    return 1.0 if is_metric(crs) else METRES_PER_DEGREE
 
 
 @cache

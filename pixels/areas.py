@@ -15,7 +15,7 @@ from shapely import Polygon
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
-from kartotek import footprints, grids
+from kartotek import footprints
 from kartotek.errors import BadRequest
 from kartotek.grids import BLOCK, Grid
 
@@ -98,7 +98,7 @@ class Outline:
         rows = _span((grid.top - top) / grid.resolution, (grid.top - bottom) / grid.resolution, grid.rows)
         columns = _span((left - grid.left) / grid.resolution, (right - grid.left) / grid.resolution, grid.columns)
         places = list(_blocks(rows, columns))
-        boxes = [footprints.box(_part(grid, place).bounds) for place in places]
+        boxes = [footprints.box(part(grid, place).bounds) for place in places]
         return [place for place, seen in zip(places, shapely.intersects(polygon, boxes), strict=True) if seen]
 
 
@@ -106,27 +106,13 @@ def windows(grid: Grid, outline: Outline | None = None) -> Iterator[Window]:
     """The parts of a grid that have pixels in an area, block by block; all of the grid without one."""
     if outline is None:
         for place in _blocks(range(grid.rows), range(grid.columns)):
-            yield _part(grid, place), place, None
+            yield part(grid, place), place, None
         return
     for place in outline.touched(grid):
-        window = _part(grid, place)
+        window = part(grid, place)
         inside = outline.mask(window)
         if inside is None or inside.any():
             yield window, place, inside
-
-
-def read_pixels(target: Grid, sources: Iterable[Grid], pixels: float) -> float:
-    """How many pixels of layers are read for so many of a target; no file is opened for that."""
-    metres = target.resolution if grids.is_metric(target.crs) else target.resolution * 111_320
-    total = 0.0
-    for grid in sources:
-        own = grid.resolution if grids.is_metric(grid.crs) else grid.resolution * 111_320
-        level = max(0, math.floor(math.log2(metres / own) + 1e-3))
-        level = min(level, grids.levels(grid.columns, grid.rows))
-        # No more than the level has: the target may reach beyond it.
-        most = grid.rows * grid.columns / 4**level
-        total += min(most, pixels * (metres / (own * 2**level)) ** 2)
-    return total
 
 
 @lru_cache(maxsize=1024)
@@ -153,7 +139,14 @@ def _cut(span: range) -> Sequence[tuple[int, int]]:
     return [(max(span[0], n * BLOCK), min(span[-1] + 1, (n + 1) * BLOCK)) for n in range(first, last + 1)]
 
 
-def _part(grid: Grid, place: Place) -> Grid:
+def block(place: Place) -> Place:
+    """The whole block that some pixels of one are in."""
+    top, left = (BLOCK * (one.start // BLOCK) for one in place)
+    return slice(top, top + BLOCK), slice(left, left + BLOCK)
+
+
+def part(grid: Grid, place: Place) -> Grid:
+    """Some of a grid's pixels."""
     rows, columns = place
     return Grid(
         crs=grid.crs,

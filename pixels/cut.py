@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,11 @@ from kartotek.errors import BadRequest, NotFound
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import render
-from pixels.areas import MAX_READ, Outline, read_pixels, windows
+from pixels.areas import MAX_READ, Outline, windows
 from pixels.blocks import Blocks
+from pixels.coverage import Coverage
+from pixels.field import Field
 from pixels.files import Band, Raster
-from pixels.numbers import Numbers
-from pixels.render import Picture
 
 MAX_PIXELS = 4_000_000
 """Rows times columns of a cut-out."""
@@ -42,21 +42,18 @@ class Frame:
         """
         if self.crs is None or grids.same_pixels(self.crs, own.crs):
             return _grid(own.crs, own.left, own.top, self.resolution or own.resolution)
-        metres = own.resolution if grids.is_metric(own.crs) else own.resolution * 111_320
-        usual = metres if grids.is_metric(self.crs) else metres / 111_320
-        return _grid(self.crs, 0.0, 0.0, self.resolution or usual)
+        return _grid(self.crs, 0.0, 0.0, self.resolution or own.metres / grids.unit(self.crs))
 
 
 def _grid(crs: str, left: float, top: float, resolution: float) -> Grid:
     return Grid(crs=crs, left=left, top=top, resolution=resolution, columns=1, rows=1)
 
 
-def target(own: Grid, outline: Outline, frame: Frame, sources: Sequence[Grid], size: int) -> tuple[Grid, bool]:
+def target(own: Grid, outline: Outline, frame: Frame, coverage: Coverage, size: int) -> tuple[Grid, bool]:
     """The grid of a cut-out, and whether its pixels are the files' own or those of their overviews.
 
-    `own` is the grid of the finest layer, `sources` are those of all, `size` is how many bytes a pixel has. Raises
-    NotFound where the area lies outside of the files, and BadRequest where the cut-out would be too large; nothing is
-    opened.
+    `own` is the grid of the finest layer, `coverage` that of all, `size` is how many bytes a pixel has. Raises NotFound
+    where the area lies outside of the files, and BadRequest where the cut-out would be too large; nothing is opened.
     """
     base = frame.grid(own)
     is_own = grids.same_pixels(base.crs, own.crs) and _is_level(base.resolution, own.resolution)
@@ -66,7 +63,7 @@ def target(own: Grid, outline: Outline, frame: Frame, sources: Sequence[Grid], s
         left, bottom = max(left, box.left), max(bottom, box.bottom)
         right, top = min(right, box.right), min(top, box.top)
     if not (left < right and bottom < top):  # NaN is outside too
-        raise NotFound("the area lies outside of the item's files")
+        raise NotFound("the area lies outside of the files")
     # Pixels whose edges the area only touches are not in it, whatever the last digit of a coordinate says.
     first, last = (math.floor((x + s) / base.resolution) for x, s in ((left - base.left, 0), (base.top - top, 0)))
     columns = max(1, math.ceil((right - base.left) / base.resolution - 1e-9) - first)
@@ -79,7 +76,7 @@ def target(own: Grid, outline: Outline, frame: Frame, sources: Sequence[Grid], s
         columns=columns,
         rows=rows,
     )
-    _check(made, sources, size)
+    _check(made, coverage, size)
     return made, is_own
 
 
@@ -89,10 +86,12 @@ def _is_level(resolution: float, own: float) -> bool:
     return ratio >= 1 and ratio == 2.0 ** round(math.log2(ratio))
 
 
-def _check(made: Grid, sources: Sequence[Grid], size: int) -> None:
+def _check(made: Grid, coverage: Coverage, size: int) -> None:
     pixels = made.rows * made.columns
-    read = read_pixels(made, sources, pixels)
-    factor = max(pixels / MAX_PIXELS, pixels * size / MAX_BYTES, read / MAX_READ)
+    factor = max(pixels / MAX_PIXELS, pixels * size / MAX_BYTES)
+    # Block by block only of what is no larger: there would be as many as somebody likes.
+    read = coverage.reads([made] if factor > 1 else (window for window, _, _ in windows(made)))
+    factor = max(factor, read / MAX_READ)
     if factor <= 1:
         return
     way = f"a resolution of {made.resolution * math.sqrt(factor) * 1.01:.3g} and more would do, or a smaller area"
@@ -103,7 +102,7 @@ def _check(made: Grid, sources: Sequence[Grid], size: int) -> None:
 
 
 def numbers(
-    blocks: Blocks, asked: Numbers, grid: Grid, watch: Stopwatch, *, outline: Outline | None = None, own: bool = False
+    blocks: Blocks, asked: Field, grid: Grid, watch: Stopwatch, *, outline: Outline | None = None, own: bool = False
 ) -> Raster:
     """An area's numbers on a grid; as they are stored, or in float32 with NaN where they are computed.
 
@@ -127,29 +126,29 @@ def numbers(
                 np.copyto(place, pixels, where=there, casting="unsafe")
             valid[rows, columns] |= there
     if found is None:
-        raise NotFound("no pixel of the item's files lies in the area")
+        raise NotFound("no pixel of the files lies in the area")
     return Raster(found, valid, grid, bands)
 
 
-def _bands(asked: Numbers, kind: np.dtype[np.generic]) -> tuple[Band, ...]:
+def _bands(asked: Field, kind: np.dtype[np.generic]) -> tuple[Band, ...]:
     bands = []
     for value in asked.values:
-        scale, offset = 1.0, 0.0
-        if isinstance(value.of, str):
-            scale, offset = asked.sources[value.of].scale, asked.sources[value.of].offset
+        scale, offset = asked.packing(value)
         bands.append(
             Band(name=value.name, nodata=asked.nodata(value, kind), scale=scale, offset=offset, unit=value.unit)
         )
     return tuple(bands)
 
 
-def picture(blocks: Blocks, shown: Picture, grid: Grid, watch: Stopwatch, outline: Outline) -> render.Raster:
-    """An area's picture on a grid, as tiles show it; transparent outside."""
+def picture(draw: Callable[[Grid], render.Raster | None], grid: Grid, outline: Outline) -> render.Raster:
+    """An area's picture on a grid, put together of parts that `draw` gives, as tiles show them; transparent outside."""
     valid = np.zeros(grid.shape, np.bool_)
     shades: list[NDArray[np.uint8]] = []
     palette: NDArray[np.uint8] | None = None
     for window, (rows, columns), inside in windows(grid, outline):
-        drawn = render.raster(blocks, shown, window, watch)
+        drawn = draw(window)
+        if drawn is None:
+            continue
         if not shades:
             palette = drawn.palette
             blank = 0 if palette is None else int(np.argmin(palette[:, 3]))
@@ -159,5 +158,5 @@ def picture(blocks: Blocks, shown: Picture, grid: Grid, watch: Stopwatch, outlin
             np.copyto(place[rows, columns], channel, where=there)
         valid[rows, columns] = there
     if not shades:
-        raise NotFound("no pixel of the item's files lies in the area")
+        raise NotFound("no pixel of the files lies in the area")
     return render.Raster(tuple(shades), valid, palette)

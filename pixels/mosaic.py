@@ -62,6 +62,8 @@ def median(
     if not chosen:
         return Mosaic(None, np.zeros(target.shape, np.int16), opened)
     shown = chosen[0][1]
+    names = replace(shown.style, mask=None).names
+    stack.check_measured(shown.sources[name] for name in names)
     read, counts = stack.medians(blocks, [_layers(picture) for _, picture in chosen], target, watch)
     with watch.stage("render"):
         # The values are physical already.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,31 +18,14 @@ from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER
 from pixels import layers, render, warp
 from pixels.blocks import Blocks
+from pixels.coverage import Coverage
+from pixels.field import Group, Value
 from pixels.formula import Formula
 from pixels.style import MAX_BANDS, Style
 from pixels.warp import Pixels, Source
 
 VERSION = "1"
 """Of numbers; it changes when the same files would give others, so that nobody keeps the old ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """One of the things that are asked for."""
-
-    name: str
-    """As it was asked for; a formula's is its text, unless it has a better one."""
-    of: str | Formula
-    """A layer by its name among the sources, or a formula of such."""
-    unit: str | None = None
-    description: str | None = None
-    classes: tuple[tuple[int, str], ...] = ()
-    """(code, label) of a layer of classes."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The layers that are needed."""
-        return (self.of,) if isinstance(self.of, str) else self.of.names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,9 +52,28 @@ class Numbers:
         said = repr((self.values, list(self.sources.items()), self.floor, self.mask, sorted(self.keep)))
         return f"{VERSION}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
-    def grid(self, values: Sequence[Value]) -> Grid:
-        """The grid on which values are: that of the finest of their layers."""
-        return min((self.sources[name].grid for value in values for name in value.names), key=_resolution)
+    @property
+    def coverage(self) -> Coverage:
+        """Where all layers lie, that of the mask too."""
+        return _coverage(self.sources[name] for name in self.names(self.values))
+
+    @property
+    def grid(self) -> Grid:
+        """That of the finest layer that is looked at."""
+        return self._finest(self.values)
+
+    def _finest(self, values: Sequence[Value]) -> Grid:
+        return _coverage(self.sources[name] for value in values for name in value.names).grid
+
+    def groups(self) -> list[Group]:
+        """The values, each on the grid of its finest layer."""
+        by_grid: dict[Grid, list[Value]] = {}
+        for value in self.values:
+            by_grid.setdefault(self._finest([value]), []).append(value)
+        return [
+            Group(values=tuple(values), coverage=_coverage(self.sources[n] for n in self.names(values)), grid=grid)
+            for grid, values in by_grid.items()
+        ]
 
     def names(self, values: Sequence[Value]) -> tuple[str, ...]:
         """The layers that values need, and that of the mask, each once."""
@@ -81,18 +83,19 @@ class Numbers:
     def read(
         self, blocks: Blocks, values: Sequence[Value], target: Grid, watch: Stopwatch, *, smooth: bool = False
     ) -> list[Pixels]:
-        """Each value's numbers on a target grid, and where they are data.
-
-        Those of layers as they are stored; those of formulas in float64, with NaN. Each pixel is the one of the files
-        that holds its centre, from the coarsest level whose pixels are no larger: nothing is mixed, so that a number is
-        the same for a place, a crop and statistics. `smooth` takes measurements between pixels, as tiles do.
-        """
-        names = self.names(values)
-        # Classes are what is read by the nearest pixel.
-        sources = [self.sources[name] if smooth else replace(self.sources[name], classes=True) for name in names]
-        read = dict(zip(names, warp.read(blocks, sources, target, watch), strict=True))
+        """Those of layers as they are stored; those of formulas in float64, with NaN."""
+        sources = self.looked_at(values, smooth=smooth)
+        read = dict(zip(sources, warp.read(blocks, list(sources.values()), target, watch), strict=True))
         with watch.stage("render"):
             return self.measured(values, read)
+
+    def looked_at(self, values: Sequence[Value], *, smooth: bool) -> dict[str, Source]:
+        """The layers that values need, and that of the mask, as they are read."""
+        # Classes are what is read by the nearest pixel.
+        return {
+            name: self.sources[name] if smooth else replace(self.sources[name], classes=True)
+            for name in self.names(values)
+        }
 
     def measured(self, values: Sequence[Value], read: Mapping[str, Pixels]) -> list[Pixels]:
         """Values of layers' pixels, all of one shape, without what the mask leaves out."""
@@ -113,6 +116,12 @@ class Numbers:
         """What means no data among a value's numbers of a type; None where nothing does."""
         return held(self.sources[value.of].nodata if isinstance(value.of, str) else None, data_type)
 
+    def packing(self, value: Value) -> tuple[float, float]:
+        """Those of the layer; none of a formula."""
+        if not isinstance(value.of, str):
+            return 1.0, 0.0
+        return self.sources[value.of].scale, self.sources[value.of].offset
+
     def physical(self, value: Value, numbers: NDArray[Any]) -> NDArray[np.float64]:
         """A value's numbers as what they measure."""
         if isinstance(value.of, str):
@@ -121,8 +130,8 @@ class Numbers:
         return np.asarray(numbers, np.float64)
 
 
-def _resolution(grid: Grid) -> float:
-    return grid.resolution
+def _coverage(sources: Iterable[Source]) -> Coverage:
+    return Coverage(items=(tuple(source.grid for source in sources),))
 
 
 def of_item(item: Mapping[str, Any], style: Style, names: Sequence[str] = ()) -> Numbers:

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import Point
 
 from kartotek import grids
 from kartotek.errors import NotFound
-from kartotek.grids import BLOCK
+from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, present
 from kartotek.stopwatch import Stopwatch
 from pixels.blocks import Block, Blocks
-from pixels.numbers import Numbers, Value
+from pixels.composite import Composite
+from pixels.field import Value
+from pixels.numbers import Numbers
 from pixels.warp import Pixels, Source
 
 
@@ -49,6 +52,39 @@ def at(blocks: Blocks, numbers: Numbers, x: float, y: float, crs: str, watch: St
             read[name] = number, _valid(number, source)
         pixels = numbers.measured(numbers.values, read)
         return [_told(numbers, value, *one) for value, one in zip(numbers.values, pixels, strict=True)]
+
+
+def in_degrees(x: float, y: float, crs: str) -> Point:
+    """A place in longitude and latitude. Raises NotFound where PROJ can't reach it."""
+    x, y = grids.transformer(crs, "EPSG:4326").transform(x, y)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise NotFound("the place has no longitude and latitude")
+    return Point(x, y)
+
+
+def of_several(
+    blocks: Blocks, composite: Composite, x: float, y: float, crs: str, watch: Stopwatch
+) -> tuple[list[dict[str, Any]], int]:
+    """What each value of a mosaic is at a place, and of which item, by its number, -1 where none has all values there;
+    of medians, of how many items they are. Raises NotFound where PROJ can't reach the place."""
+    own = composite.grid
+    if not grids.same_pixels(crs, own.crs):
+        x, y = grids.transformer(crs, own.crs).transform(x, y)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise NotFound("the place lies outside of the mosaic's files")
+    # One pixel around the place, in which the files' own are those that hold it.
+    half = own.resolution / 2
+    pixel = Grid(crs=own.crs, left=x - half, top=y + half, resolution=own.resolution, columns=1, rows=1)
+    read, source = composite.sourced(blocks, composite.values, pixel, watch)
+    told = []
+    for value, (found, valid) in zip(composite.values, read, strict=True):
+        one: dict[str, Any] = {"name": value.name, "value": None, "unit": value.unit}
+        if valid.any():
+            one["value"] = float(found[0, 0])
+        if value.classes:
+            one["class"] = dict(value.classes).get(int(found[0, 0])) if valid.any() else None
+        told.append(one)
+    return told, int(source[0, 0])
 
 
 def _valid(number: NDArray[Any], source: Source) -> NDArray[np.bool_]:

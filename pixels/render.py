@@ -18,6 +18,7 @@ from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import colors, layers, warp
 from pixels.blocks import Blocks
+from pixels.coverage import Coverage
 from pixels.formula import Formula
 from pixels.style import Style
 from pixels.warp import Pixels, Source
@@ -37,6 +38,11 @@ class Picture:
     """By the names that the style has for them."""
     palette: bytes | None = None
     """RGBA of 256 numbers, where classes are shown in their own colours."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """Where its layers lie."""
+        return Coverage(items=(tuple(source.grid for source in self.sources.values()),))
 
     @property
     def version(self) -> str:

@@ -6,8 +6,9 @@ They are given in the order that is wanted, and no more of them are opened than 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import shapely
@@ -20,13 +21,11 @@ from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import render, warp
 from pixels.blocks import Blocks
+from pixels.coverage import REACH, Coverage
 from pixels.warp import Pixels, Source
 
 CELL = 32
 """Pixels on a side of the squares by which holes are compared with footprints."""
-REACH = 400.0
-"""Units of the tile's CRS by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which
-are 350 units of Mercator's at 65 degrees."""
 _ROWS = 64
 """Rows whose median is computed at a time."""
 
@@ -45,6 +44,14 @@ class Candidate(Generic[Thing]):
     """Longitude and latitude."""
     open: Callable[[], Thing]
     """Gives what is wanted of it. Raises NotFound where it lacks a layer."""
+    _outlines: dict[str, tuple[Geometry, tuple[float, ...]]] = field(default_factory=dict)
+
+    def outline(self, crs: str) -> tuple[Geometry, tuple[float, ...]]:
+        """The footprint in a CRS, and its left, bottom, right and top."""
+        if crs not in self._outlines:
+            found = footprints.to_projected(self.footprint, crs)
+            self._outlines[crs] = found, found.bounds
+        return self._outlines[crs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,40 @@ class Stacked:
     """(rows, columns): the number of the item that each pixel comes from, -1 where there is nothing."""
     opened: tuple[int, ...]
     """Numbers of the items whose files were opened, in that order."""
+
+
+def opened(candidates: Iterable[Candidate[Thing]]) -> list[Candidate[Thing]]:
+    """Those that have what is wanted, opened once for all windows. Raises NotFound where none has."""
+    found: list[Candidate[Thing]] = []
+    wrong: NotFound | None = None
+    for candidate in candidates:
+        try:
+            found.append(replace(candidate, open=partial(_as_it_is, candidate.open())))
+        except NotFound as error:
+            wrong = wrong or error
+    if not found:
+        raise wrong or NotFound("no item of the mosaic lies there")
+    return found
+
+
+class _Covering(Protocol):
+    @property
+    def coverage(self) -> Coverage:
+        """Where the layers of one item lie."""
+
+
+def coverage(candidates: Sequence[Candidate[Any]], most: int) -> Coverage:
+    """Where the layers of all lie, of which `most` are read for one window."""
+    things: list[_Covering] = [candidate.open() for candidate in candidates]
+    return Coverage(
+        items=tuple(grids for thing in things for grids in thing.coverage.items),
+        footprints=tuple(candidate.footprint for candidate in candidates),
+        most=most,
+    )
+
+
+def _as_it_is(thing: Thing) -> Thing:
+    return thing
 
 
 def first(
@@ -140,10 +181,13 @@ def usable(candidates: Iterable[Candidate[Thing]], target: Grid, source: Origins
     """Candidates that may fill one of the holes that there are by then, and what is wanted of them."""
     wrong: NotFound | None = None
     some, holes, left = False, _cells(target, source), int((source < 0).sum())
+    around = shapely.total_bounds(holes)
     for candidate in candidates:
+        outline, box = candidate.outline(target.crs)
+        if box[0] > around[2] or box[2] < around[0] or box[1] > around[3] or box[3] < around[1]:
+            continue
         if (now := int((source < 0).sum())) != left:
             holes, left = _cells(target, source), now
-        outline = footprints.to_projected(candidate.footprint, target.crs)
         if not shapely.intersects(outline, holes).any():
             continue
         try:
@@ -175,20 +219,24 @@ def medians(
     """The median of each layer's physical values over the items that have data there, and how many have.
 
     Of an even number of values it is the mean of the middle two. Layer by layer, so that one layer of all items is in
-    memory at a time. Raises BadRequest where layers are classes, or not those of every item.
+    memory at a time. Raises BadRequest where they are not those of every item.
     """
     names = items[0].shown
     for item in items:
         if item.shown != names:
             raise uneven(len(names), len(item.shown))
-    if any(items[0].sources[name].classes for name in names):
-        raise BadRequest("order: classes have no median; newest, oldest or clearest would do")
     seen = [item.seen(blocks, target, watch) for item in items]
     read, counts = {}, np.zeros(target.shape, np.int16)
     for name in names:
         values, counted = _middle(blocks, [item.sources[name] for item in items], seen, target, watch)
         read[name], counts = (values, counted > 0), np.maximum(counts, counted)
     return read, counts
+
+
+def check_measured(sources: Iterable[Source]) -> None:
+    """Raises BadRequest where layers are of classes, which have no median."""
+    if any(source.classes for source in sources):
+        raise BadRequest("order: classes have no median; newest, oldest or clearest would do")
 
 
 def _middle(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,14 @@ from kartotek.errors import BadRequest
 from kartotek.grids import BLOCK, Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import tally
-from pixels.areas import MAX_READ, Outline, read_pixels, windows
+from pixels.areas import MAX_READ, Outline, block, part, windows
 from pixels.blocks import Blocks
-from pixels.numbers import Numbers, Value
+from pixels.field import Field, Group, Value
 from pixels.tally import Counted, Measured, Tally, Wanted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Values that lie on one grid."""
-
-    values: tuple[Value, ...]
-    grid: Grid
-    """Of full resolution."""
-    sources: tuple[Grid, ...]
-    """Of the layers that are read, that of the mask too."""
-
-
 def of_areas(
-    blocks: Blocks, asked: Numbers, polygons: Sequence[BaseGeometry], wanted: Wanted, watch: Stopwatch
+    blocks: Blocks, asked: Field, polygons: Sequence[BaseGeometry], wanted: Wanted, watch: Stopwatch
 ) -> list[list[dict[str, Any]]]:
     """The statistics of each value in each polygon, as JSON tells them.
 
@@ -41,8 +29,8 @@ def of_areas(
     BadRequest where no overview is coarse enough; nothing is opened before that is known.
     """
     with watch.stage("index"):
-        groups = _groups(asked)
-        places = [source.grid for source in asked.sources.values()]
+        groups = asked.groups()
+        places = list(dict.fromkeys(grid for group in groups for grid in group.coverage.places))
         outlines = [Outline(polygon, places) for polygon in polygons]
         level = _level(groups, outlines)
         # One after the other in the order in which they lie, so that neighbours find their blocks decoded.
@@ -56,27 +44,20 @@ def of_areas(
     return [found[number] for number in range(len(outlines))]
 
 
-def _groups(asked: Numbers) -> list[_Group]:
-    by_grid: dict[Grid, list[Value]] = {}
-    for value in asked.values:
-        by_grid.setdefault(asked.grid([value]), []).append(value)
-    return [
-        _Group(values=tuple(values), grid=grid, sources=tuple(asked.sources[n].grid for n in asked.names(values)))
-        for grid, values in by_grid.items()
-    ]
-
-
-def _level(groups: Sequence[_Group], outlines: Sequence[Outline]) -> int:
+def _level(groups: Sequence[Group], outlines: Sequence[Outline]) -> int:
     """The first level at which all that is read, and all that is counted, is no more than may be."""
     for level in range(1 + max(grids.levels(group.grid.columns, group.grid.rows) for group in groups)):
         read = counted = 0.0
         for group in groups:
-            grid, touched = group.grid.coarser(level), set()
+            grid = group.grid.coarser(level)
+            touched: dict[tuple[int, int], Grid] = {}
             for outline in outlines:
-                for rows, columns in outline.touched(grid):
-                    touched.add((rows.start // BLOCK, columns.start // BLOCK))
+                for place in outline.touched(grid):
+                    rows, columns = place
+                    # Whole blocks, which are read once for all areas.
+                    touched.setdefault((rows.start // BLOCK, columns.start // BLOCK), part(grid, block(place)))
                     counted += (rows.stop - rows.start) * (columns.stop - columns.start) * len(group.values)
-            read += read_pixels(grid, group.sources, len(touched) * BLOCK**2)
+            read += group.coverage.reads(touched.values())
         if max(read, counted) <= MAX_READ:
             return level
     raise BadRequest(
@@ -94,8 +75,8 @@ def _corner(outline: Outline, grid: Grid) -> tuple[int, int]:
 
 def _of_area(
     blocks: Blocks,
-    asked: Numbers,
-    group: _Group,
+    asked: Field,
+    group: Group,
     outline: Outline,
     level: int,
     wanted: Wanted,
@@ -130,10 +111,9 @@ def _of_area(
         }
 
 
-def _tally(asked: Numbers, value: Value, data_type: np.dtype[Any]) -> Tally:
-    if isinstance(value.of, str) and data_type.kind in "iu" and data_type.itemsize <= 2:
-        source = asked.sources[value.of]
-        return Counted(data_type, source.scale, source.offset)
+def _tally(asked: Field, value: Value, data_type: np.dtype[Any]) -> Tally:
+    if data_type.kind in "iu" and data_type.itemsize <= 2:
+        return Counted(data_type, *asked.packing(value))
     return Measured(tally.FITS // len(asked.values))
 
 

@@ -1,0 +1,157 @@
+"""What numbers and cut-outs are asked of: an item, or a mosaic; each as far as whoever asks may know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from shapely.geometry.base import BaseGeometry
+
+from api import candidates, definitions
+from api.candidates import Candidates
+from api.display import Shown
+from api.pictures import Pictures
+from api.wanted import Wanted
+from catalog.access import Reader
+from catalog.store import Catalog, Described
+from kartotek.grids import Grid
+from kartotek.stopwatch import Stopwatch
+from pixels import mosaic, numbers, render, stack
+from pixels.blocks import Blocks
+from pixels.composite import Composite
+from pixels.coverage import Coverage
+from pixels.field import Field
+from pixels.numbers import Numbers
+from pixels.render import Picture, Raster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Numbers that are asked for."""
+
+    field: Field
+    version: str
+    """Another one wherever the numbers may be others."""
+    told: Callable[[], Mapping[str, str]]
+    """Headers that tell of them, once they are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """A picture that is asked for."""
+
+    coverage: Coverage
+    draw: Callable[[Grid, Stopwatch], Raster | None]
+    """Gives it on a grid; None where nothing is seen."""
+    version: str
+    told: Callable[[], Mapping[str, str]]
+
+
+class Subject(Protocol):
+    """An item or a mosaic; its methods raise NotFound and BadRequest."""
+
+    name: Mapping[str, Any]
+    """As answers in JSON say it."""
+
+    def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
+        """The numbers of an area in longitude and latitude."""
+
+    def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
+        """Its picture."""
+
+
+class Item:
+    """An item. Raises NotFound."""
+
+    def __init__(
+        self, catalog: Catalog, pictures: Pictures, blocks: Blocks, reader: Reader, collection: str, item: str
+    ) -> None:
+        self._pictures, self._blocks = pictures, blocks
+        self._described = catalog.described(reader, collection, item)
+        self.name: Mapping[str, Any] = {"collection": collection, "item": item}
+
+    def numbers(self, wanted: Wanted) -> Numbers:
+        """Its numbers, wherever they are asked for."""
+        style, names = wanted.numbers(orjson.loads(self._described.collection))
+        return numbers.of_item(orjson.loads(self._described.item), style, names)
+
+    def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
+        """The same."""
+        found = self.numbers(wanted)
+        return Measures(field=found, version=found.version, told=dict)
+
+    def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
+        """The picture as its tiles have it."""
+        found = self._pictures.of(self._described, shown.shown)
+
+        def draw(window: Grid, watch: Stopwatch) -> Raster:
+            return render.raster(self._blocks, found, window, watch)
+
+        return Drawing(coverage=found.coverage, draw=draw, version=found.version, told=dict)
+
+
+class Mosaic:
+    """A registered mosaic, narrowed to a time. Raises NotFound and BadRequest."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        pictures: Pictures,
+        blocks: Blocks,
+        reader: Reader,
+        mosaic: str,
+        datetime: str | None,
+        most: int,
+    ) -> None:
+        """`most` is how many items are opened at most for some pixels."""
+        self._catalog, self._pictures, self._blocks, self._reader = catalog, pictures, blocks, reader
+        self._definition = definitions.read(catalog, reader, mosaic, datetime)
+        self._most = self._definition.most(most)
+        self._kind = catalog.collection(reader, self._definition.said["collections"][0])
+        self.name: Mapping[str, Any] = {"mosaic": mosaic}
+
+    def composite(self, wanted: Wanted, area: BaseGeometry) -> tuple[Composite, Candidates]:
+        """The numbers of the items in an area, and the items."""
+        found = candidates.within(self._catalog, self._reader, self._definition, area)
+        style, names = self._definition.shown(wanted).numbers(orjson.loads(self._kind))
+
+        def of_item(described: Described) -> Numbers:
+            return numbers.of_item(orjson.loads(described.item), style, names)
+
+        each = found.each(self._kind, of_item)
+        return Composite(each, most=self._most, median=self._definition.order == "median"), found
+
+    def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
+        """The numbers of the items there."""
+        made, found = self.composite(wanted, area)
+        version = self._version(numbers.VERSION, found, wanted)
+        return Measures(field=made, version=version, told=lambda: found.told(made.opened))
+
+    def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
+        """The picture as its tiles have it."""
+        found = candidates.within(self._catalog, self._reader, self._definition, area)
+        wanted = self._definition.shown(shown)
+        wanted.style(orjson.loads(self._kind))  # what is wrong with it is told where there are no items too
+
+        def picture(described: Described) -> Picture:
+            return self._pictures.of(described, wanted)
+
+        each, opened = stack.opened(found.each(self._kind, picture)), dict[int, None]()
+        composed = mosaic.median if self._definition.order == "median" else mosaic.first
+
+        def draw(window: Grid, watch: Stopwatch) -> Raster | None:
+            made = composed(self._blocks, each, window, self._most, watch)
+            opened.update(dict.fromkeys(made.opened))
+            return made.raster
+
+        return Drawing(
+            coverage=stack.coverage(each, self._most),
+            draw=draw,
+            version=self._version(render.VERSION, found, shown),
+            told=lambda: found.told(opened),
+        )
+
+    def _version(self, of_code: str, found: Candidates, wanted: Wanted) -> str:
+        return found.version(of_code, self._kind, self._definition.shown(wanted), self._definition.order, self._most)

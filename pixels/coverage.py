@@ -1,0 +1,98 @@
+"""Where the pixels of one or several items lie, and how many of them are read for some place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely import Geometry
+
+from kartotek import footprints, grids
+from kartotek.grids import Bounds, Grid
+
+REACH = 400.0
+"""Units of a CRS by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which are 350
+units of Mercator's at 65 degrees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The grids of what is read."""
+
+    items: tuple[tuple[Grid, ...], ...]
+    """Those of each item's layers; of one item at least."""
+    footprints: tuple[Geometry, ...] = ()
+    """Of several items, in longitude and latitude; none of one that may be read for any place."""
+    most: int = 1
+    """Items that are read for one window."""
+
+    @property
+    def places(self) -> list[Grid]:
+        """The grids of all layers, each once."""
+        return list(dict.fromkeys(grid for item in self.items for grid in item))
+
+    @property
+    def grid(self) -> Grid:
+        """That of the finest layer; of several items one over all of them, with the pixels of the first finest."""
+        finest = [min(item, key=_metres) for item in self.items]
+        base, step = (found := min(finest, key=_metres)), found.resolution
+        if len(finest) == 1:
+            return base
+        bounds = [_bounds(grid, base.crs) for grid in finest]
+        left, top = min(one.left for one in bounds), max(one.top for one in bounds)
+        right, bottom = max(one.right for one in bounds), min(one.bottom for one in bounds)
+        # Where their edges meet the last digits of a coordinate make no pixel.
+        west, north = (math.floor(far / step + 1e-6) for far in (left - base.left, base.top - top))
+        east, south = (math.ceil(far / step - 1e-6) for far in (right - base.left, base.top - bottom))
+        return Grid(
+            crs=base.crs,
+            left=base.left + west * step,
+            top=base.top - north * step,
+            resolution=step,
+            columns=east - west,
+            rows=south - north,
+        )
+
+    def reads(self, windows: Iterable[Grid]) -> float:
+        """The most pixels of layers that are read for windows, all of one resolution; nothing is opened for that."""
+        windows = list(windows)
+        counts = np.array([window.rows * window.columns for window in windows])
+        if not self.footprints or not windows:
+            return _pixels(windows[0], self.items[0], counts.sum()) if windows else 0.0
+        boxes = np.array([footprints.box(window.bounds) for window in windows])
+        depth, total, reach = np.zeros(len(windows), np.int64), 0.0, REACH + 2 * windows[0].resolution
+        for outline, item in zip(self.footprints, self.items, strict=True):
+            near = shapely.buffer(footprints.to_projected(outline, windows[0].crs), reach, join_style="mitre")
+            shapely.prepare(near)
+            read = shapely.intersects(near, boxes) & (depth < self.most)
+            depth += read
+            total += _pixels(windows[0], item, counts[read].sum())
+        return total
+
+
+def _pixels(target: Grid, layers: Sequence[Grid], count: float) -> float:
+    """How many pixels of layers are read for so many of a target."""
+    total = 0.0
+    for grid in layers:
+        level = max(0, math.floor(math.log2(target.metres / grid.metres) + 1e-3))
+        level = min(level, grids.levels(grid.columns, grid.rows))
+        # No more than the level has: the target may reach beyond it.
+        most = grid.rows * grid.columns / 4**level
+        total += min(most, float(count) * (target.metres / (grid.metres * 2**level)) ** 2)
+    return total
+
+
+def _metres(grid: Grid) -> float:
+    return grid.metres
+
+
+def _bounds(grid: Grid, crs: str) -> Bounds:
+    """Those of a grid in a CRS."""
+    bounds = grid.bounds
+    if grids.same_pixels(grid.crs, crs):
+        return bounds
+    box = (bounds.left, bounds.bottom, bounds.right, bounds.top)
+    return Bounds(*grids.transformer(grid.crs, crs).transform_bounds(*box, densify_pts=21))
