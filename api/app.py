@@ -26,6 +26,7 @@ from api import (
     search,
     tilejson,
     tiles,
+    tilesets,
     transactions,
     wmts,
 )
@@ -68,6 +69,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.include_router(mosaics.router(settings, catalog, drawn, app.state.items))
     app.include_router(wmts.router(settings, catalog, drawn))
     app.include_router(matrices.router(settings))
+    app.include_router(tilesets.router(settings, catalog))
     app.include_router(legends.router(catalog))
     app.include_router(tilejson.router(settings, catalog, pictures))
     app.include_router(files.router(catalog, storage, redirect=settings.files == "redirect"))

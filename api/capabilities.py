@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lxml import etree
 from morecantile import TileMatrixSet
 
+from api.layers import Layer
 from kartotek import matrices
 
 XML = "application/xml"
-MOSAIC = "mosaic"
-"""What a mosaic's layer begins with."""
 
 _WMTS, _OWS = "http://www.opengis.net/wmts/1.0", "http://www.opengis.net/ows/1.1"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -20,19 +18,6 @@ _SPACES = {None: _WMTS, "ows": _OWS, "xlink": _XLINK}
 _HREF = f"{{{_XLINK}}}href"
 _KNOWN = {"WebMercatorQuad": "urn:ogc:def:wkss:OGC:1.0:GoogleMapsCompatible"}
 """Well-known scale sets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What the capabilities tell of a layer."""
-
-    name: str
-    title: str
-    bounds: tuple[float, ...] | None
-    """West, south, east, north in degrees."""
-    start: str | None
-    end: str | None
-    """RFC 3339."""
 
 
 def document(title: str, where: str, layers: Iterable[Layer], forms: dict[str, str]) -> bytes:

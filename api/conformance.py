@@ -25,6 +25,8 @@ CONFORMANCE = (
     *(f"{_STAC}/v1.0.0-rc.1/collection-search#{name}" for name in ("fields", "filter", "free-text", "sort")),
     f"{_OGC}/ogcapi-common-2/1.0/conf/simple-query",
     f"{_STAC}/v0.3.0/aggregation",
+    *(f"{_OGC}/ogcapi-tiles-1/1.0/conf/{name}" for name in ("core", "tileset", "tilesets-list", "geodata-tilesets")),
+    *(f"{_OGC}/tms/2.0/conf/{name}" for name in ("tilematrixset", "json-tilematrixset")),
     *(f"{_STAC}/v1.0.0-rc.1/{place}#free-text" for place in ("item-search", "ogcapi-features")),
     *(f"{_STAC}/{version}/item-search#filter" for version in ("v1.0.0", "v1.0.0-rc.2")),
     *(f"{_OGC}/ogcapi-features-3/1.0/conf/{name}" for name in ("filter", "features-filter")),

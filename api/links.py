@@ -13,6 +13,9 @@ GEOJSON = "application/geo+json"
 SCHEMA = "application/schema+json"
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 SORTABLES = "http://www.opengis.net/def/rel/ogc/1.0/sortables"
+SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
+SCHEMES = f"{SCHEME}s"
+TILE_SETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
 AGGREGATE = "aggregate"
 AGGREGATIONS = "aggregations"
 MANY = 10_000
@@ -71,6 +74,7 @@ class Links:
                     (AGGREGATIONS, f"{own}/aggregations", JSON),
                     (QUERYABLES, f"{own}/queryables", SCHEMA),
                     (SORTABLES, f"{own}/sortables", SCHEMA),
+                    (TILE_SETS, f"{own}/map/tiles", JSON),
                     ("parent", f"{self.root}/", JSON),
                     ("root", f"{self.root}/", JSON),
                 ]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import tags
-from api.links import JSON
+from api.links import JSON, SCHEME
 from kartotek import matrices
 from kartotek.settings import Settings
 
@@ -34,7 +34,7 @@ def router(settings: Settings) -> APIRouter:
                 "crs": f"http://www.opengis.net/def/crs/EPSG/0/{tms.crs.to_epsg()}",
                 "links": [
                     {
-                        "rel": "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme",
+                        "rel": SCHEME,
                         "href": f"{settings.root}/tileMatrixSets/{name}",
                         "type": JSON,
                     }

@@ -27,7 +27,7 @@ from api.asked import Asked, asked
 from api.conformance import CONFORMANCE, TRANSACTIONS
 from api.fields import Fields
 from api.formats import FORMATS
-from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, JSON, QUERYABLES, SCHEMA, SORTABLES, Links
+from api.links import AGGREGATE, AGGREGATIONS, GEOJSON, JSON, QUERYABLES, SCHEMA, SCHEMES, SORTABLES, Links
 from api.parameters import CollectionsQuery, ItemsQuery, SearchBody, SearchQuery
 from api.routing import Direct
 from catalog.access import Reader
@@ -213,6 +213,7 @@ class _Client(BaseCoreClient):
                 "href": f"{root}/api",
             },
             {"rel": QUERYABLES, "type": SCHEMA, "title": "What items can be searched by", "href": f"{root}/queryables"},
+            {"rel": SCHEMES, "type": JSON, "title": "The tile matrix sets", "href": f"{root}/tileMatrixSets"},
             {"rel": SORTABLES, "type": SCHEMA, "title": "What items can be sorted by", "href": f"{root}/sortables"},
             {"rel": "children", "type": JSON, "title": "The collections, whole", "href": f"{root}/children"},
             {"rel": AGGREGATE, "type": JSON, "title": "What items are like", "href": f"{root}/aggregate"},

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import caller, capabilities, definitions, tags
-from api.capabilities import MOSAIC, XML, Layer
+from api import caller, capabilities, definitions, layers, tags
+from api.capabilities import XML
 from api.definitions import Definition, MosaicTileQuery
+from api.layers import MOSAIC
 from api.mosaics import Tiles
 from api.places import TMS, Column, Row, Tms, Zoom
 from api.routing import Direct
@@ -69,7 +69,8 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles) -> APIRouter:
 
     def told(request: Request) -> Response:
         reader = caller.reader(request)
-        content = capabilities.document(settings.title, where, list(_layers(catalog, reader)), _FORMS)
+        told_of = layers.of_collections(catalog, reader) + layers.of_mosaics(catalog, reader, MOST_MOSAICS)
+        content = capabilities.document(settings.title, where, told_of, _FORMS)
         return tags.answer(request, content, XML)
 
     @made.get("/wmts", summary="WMTS by KVP", response_class=Response, responses=_KVP)
@@ -151,25 +152,3 @@ def _asked(catalog: Catalog, layer: str, time: str | None) -> tuple[Callable[[Re
         return lambda reader: definitions.read(catalog, reader, render, time), MosaicTileQuery()
     given: Mapping[str, Any] = {"collections": [name], **({"datetime": time} if time else {})}
     return lambda reader: definitions.made(catalog, reader, given), MosaicTileQuery(render=render)
-
-
-def _layers(catalog: Catalog, reader: Reader) -> list[Layer]:
-    """The layers that a reader may see, collection by collection, then mosaics."""
-    found, tallies = [], catalog.summaries(reader)
-    kinds = {name: orjson.loads(content) for name, content in catalog.collections(reader).items()}
-    for name, kind in kinds.items():
-        tally = tallies.get(name)
-        if tally is None or not tally.count:
-            continue
-        for render, said in (kind.get("renders") or {}).items():
-            title = f"{kind.get('title') or name}: {(said or {}).get('title') or render}"
-            found.append(Layer(f"{name}:{render}", title, tally.bounds, tally.start, tally.end))
-    for number, content in catalog.mosaics.some(MOST_MOSAICS):
-        said = orjson.loads(content)
-        of = [tallies[name] for name in said["collections"] if name in tallies]
-        # A mosaic of what the reader may not see is none.
-        if len(of) == len(said["collections"]):
-            bounds = tuple(said["bbox"]) if len(said.get("bbox") or ()) == 4 else of[0].bounds
-            title = f"Mosaic {number}: {said['order']} of {', '.join(said['collections'])}"
-            found.append(Layer(f"{MOSAIC}:{number}", title, bounds, of[0].start, of[0].end))
-    return found

@@ -73,6 +73,12 @@ CONFORMANCE = {
     "https://api.stacspec.org/v1.0.0-rc.1/collection-search#sort",
     "https://api.stacspec.org/v1.0.0-rc.2/browseable",
     "https://api.stacspec.org/v1.0.0-rc.2/children",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/tileset",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/tilesets-list",
+    "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/geodata-tilesets",
+    "http://www.opengis.net/spec/tms/2.0/conf/tilematrixset",
+    "http://www.opengis.net/spec/tms/2.0/conf/json-tilematrixset",
 }
 UPPSALA = [17.8, 59.9, 18.1, 60.1]
 LULEA = "sentinel-2-l2a/items/S2B_MSIL2A_20230823T095559_N0509_R122_T34WET_20230823T140400"
