@@ -184,7 +184,7 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles, items: Callable[.
 
 
 def _nothing(target: Grid) -> Raster:
-    return Raster((np.zeros(target.shape, np.uint8),), np.zeros(target.shape, np.bool_))
+    return Raster(np.zeros((*target.shape, 1), np.uint8), np.zeros(target.shape, np.bool_))
 
 
 def _sources(found: Candidates, one: Mosaic, *, median: bool) -> bytes:

@@ -267,6 +267,17 @@ def differences(band, result):  # type: ignore[no-untyped-def]
             result[row, column] = 0
 
 
+@_compiled(
+    *_for_all(lambda kind: void(kind[:, :], boolean[:, :], uint8[::1], int64, uint8[:, :, ::1], boolean[:, ::1]))
+)
+def painted(numbers, valid, table, channel, shades, seen):  # type: ignore[no-untyped-def]
+    """`np.take(table, numbers)` into a channel of a picture, and where this band has data too."""
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            shades[row, column, channel] = table[numbers[row, column]]
+            seen[row, column] &= valid[row, column]
+
+
 @_compiled(*_for_all(lambda kind: void(kind[:, :], int64, boolean[:, ::1])))
 def whole(band, nothing, result):  # type: ignore[no-untyped-def]
     """Which 2 x 2 pixels all have data."""

@@ -70,6 +70,8 @@ class Blocks:
         self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory"))
         self._coming: dict[Block, Future[NDArray[Any]]] = {}
         """Blocks that somebody reads just now; who wants one of them too waits for it."""
+        self._fetching = 0
+        """How many threads read and decode."""
         self._lock = Lock()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
@@ -147,19 +149,27 @@ class Blocks:
         self, mine: Sequence[Block], files: Mapping[str, Directory], watch: Stopwatch
     ) -> dict[Block, NDArray[Any]]:
         """Blocks that nobody else reads; whoever waits for them has them, or the error, when this returns."""
+        with self._lock:
+            self._fetching += 1
         try:
             levels = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
             with watch.stage("read"):
-                packed = self._at_once(self._readers, lambda run: self._packed(run, files[run[0].key]), levels)
+                readers = self._readers if self._storage.remote else None
+                packed = self._at_once(readers, lambda run: self._packed(run, files[run[0].key]), levels)
             ordered = [block for run in levels for block in run]
             with watch.stage("decode"):
                 pairs = zip(ordered, (part for parts in packed for part in parts), strict=True)
-                pixels = self._at_once(self._decoders, lambda pair: decode(pair[1], files[pair[0].key]), list(pairs))
+                # Where others decode too the processors are busy, and handing over costs more than it brings.
+                decoders = self._decoders if self._fetching == 1 else None
+                pixels = self._at_once(decoders, lambda pair: decode(pair[1], files[pair[0].key]), list(pairs))
         except BaseException as error:
             with self._lock:
                 for block in mine:
                     self._coming.pop(block).set_exception(error)
             raise
+        finally:
+            with self._lock:
+                self._fetching -= 1
         found = dict(zip(ordered, pixels, strict=True))
         with self._lock:
             for block, decoded in found.items():
@@ -175,10 +185,12 @@ class Blocks:
         return self._storage.ranges(file.key, places)
 
     @staticmethod
-    def _at_once(pool: ThreadPoolExecutor, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
-        """What comes of each, in their order; in this thread where there is but one."""
+    def _at_once(
+        pool: ThreadPoolExecutor | None, work: Callable[[Given], Found], given: Iterable[Given]
+    ) -> list[Found]:
+        """What comes of each, in their order; in this thread where there is but one, or no pool."""
         given = list(given)
-        if len(given) <= 1:
+        if pool is None or len(given) <= 1:
             return [work(one) for one in given]
         # Each in a copy of the caller's context, so that what is logged says for which request.
         runs = [copy_context().run for _ in given]
@@ -189,15 +201,16 @@ def decode(packed: bytes, file: Directory) -> NDArray[Any]:
     """A block's pixels, (samples, 512, 512). Raises BadFile where its bytes are not what was written."""
     size = BLOCK * BLOCK * file.samples * file.data_type.itemsize
     unpack, damaged = _UNPACK[file.compression]
+    room: Any = np.empty(size + 1, np.uint8)  # what is longer shows
     try:
-        raw = unpack(packed, out=size + 1)  # what is longer shows
+        raw = unpack(packed, out=room)
     except damaged as error:
         raise BadFile(f"{file.key}: a block is damaged: {error}") from error
     if len(raw) != size:
         raise BadFile(f"{file.key}: a block unpacks to {len(raw)} bytes, expected {size}")
-    block: NDArray[Any] = np.frombuffer(raw, file.data_type).reshape(BLOCK, BLOCK, file.samples)
+    block: NDArray[Any] = room[:size].view(file.data_type).reshape(BLOCK, BLOCK, file.samples)
     if file.data_type.kind == "f":
         block = imagecodecs.floatpred_decode(block, axis=-2)
     else:
-        block = imagecodecs.delta_decode(block, axis=-2)
+        imagecodecs.delta_decode(block, axis=-2, out=block)
     return np.ascontiguousarray(np.moveaxis(block, -1, 0))

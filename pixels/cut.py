@@ -143,20 +143,19 @@ def _bands(asked: Field, kind: np.dtype[np.generic]) -> tuple[Band, ...]:
 def picture(draw: Callable[[Grid], render.Raster | None], grid: Grid, outline: Outline) -> render.Raster:
     """An area's picture on a grid, put together of parts that `draw` gives, as tiles show them; transparent outside."""
     valid = np.zeros(grid.shape, np.bool_)
-    shades: list[NDArray[np.uint8]] = []
+    shades: NDArray[np.uint8] | None = None
     palette: NDArray[np.uint8] | None = None
     for window, (rows, columns), inside in windows(grid, outline):
         drawn = draw(window)
         if drawn is None:
             continue
-        if not shades:
+        if shades is None:
             palette = drawn.palette
             blank = 0 if palette is None else int(np.argmin(palette[:, 3]))
-            shades = [np.full(grid.shape, blank, np.uint8) for _ in drawn.shades]
+            shades = np.full((*grid.shape, drawn.shades.shape[2]), blank, np.uint8)
         there = drawn.valid if inside is None else drawn.valid & inside
-        for place, channel in zip(shades, drawn.shades, strict=True):
-            np.copyto(place[rows, columns], channel, where=there)
+        np.copyto(shades[rows, columns], drawn.shades, where=there[..., None])
         valid[rows, columns] = there
-    if not shades:
+    if shades is None:
         raise NotFound("no pixel of the files lies in the area")
-    return render.Raster(tuple(shades), valid, palette)
+    return render.Raster(shades, valid, palette)

@@ -32,23 +32,18 @@ def png(raster: Raster) -> bytes:
     if not raster.valid.any():
         return _transparent(rows, columns)
     if raster.palette is not None:
-        return _png(raster.shades[0][..., None], _PALETTE, palette=raster.palette)
-    channels = list(raster.shades)
-    kind = _GREY if len(channels) == 1 else _RGB
-    if not raster.valid.all():
-        channels.append(_alpha(raster))
-        kind = _GREY_ALPHA if kind == _GREY else _RGBA
-    return _png(np.dstack(channels), kind)
+        return _png(raster.shades, _PALETTE, palette=raster.palette)
+    grey = raster.shades.shape[2] == 1
+    if raster.valid.all():
+        return _png(raster.shades, _GREY if grey else _RGB)
+    alpha = np.where(raster.valid, np.uint8(255), np.uint8(0))
+    return _png(np.dstack([raster.shades, alpha]), _GREY_ALPHA if grey else _RGBA)
 
 
 @lru_cache(maxsize=8)
 def _transparent(rows: int, columns: int) -> bytes:
     """A picture without anything."""
     return _png(np.zeros((rows, columns, 4), np.uint8), _RGBA)
-
-
-def _alpha(raster: Raster) -> NDArray[np.uint8]:
-    return np.where(raster.valid, np.uint8(255), np.uint8(0))
 
 
 def _png(pixels: NDArray[np.uint8], kind: int, palette: NDArray[np.uint8] | None = None) -> bytes:
@@ -72,19 +67,16 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 def webp(raster: Raster) -> bytes:
     """A lossy WebP; with transparency where something is not seen."""
-    rgba = raster.rgba
-    pixels = np.ascontiguousarray(rgba[..., :3]) if raster.valid.all() else rgba
+    coloured = raster.palette is None and raster.shades.shape[2] == 3 and raster.valid.all()
+    pixels = raster.shades if coloured else raster.rgba
     return bytes(imagecodecs.webp_encode(pixels, level=QUALITY, method=_EFFORT, lossless=False))
 
 
 def jpeg(raster: Raster) -> bytes:
     """A JPEG; white where nothing is seen, since it has no transparency."""
-    if raster.palette is None and len(raster.shades) == 1:
-        pixels = raster.shades[0]
-    elif raster.palette is None:
-        pixels = np.dstack(raster.shades)
-    else:
-        pixels = np.ascontiguousarray(raster.rgba[..., :3])
+    pixels = raster.shades if raster.palette is None else np.ascontiguousarray(raster.rgba[..., :3])
+    if pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
     if not raster.valid.all():
         pixels = pixels.copy()
         pixels[~raster.valid] = 255

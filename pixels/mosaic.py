@@ -43,12 +43,12 @@ def first(
         with watch.stage("render"):
             drawn = render.drawn(shown, layers)
         palettes.append(drawn.palette)
-        return drawn.shades, drawn.valid
+        return (drawn.shades,), drawn.valid
 
     found = stack.first(candidates, target, most, read, watch)
     raster = None
     if found.channels is not None:
-        raster = Raster(found.channels, found.source >= 0, palettes[0])
+        raster = Raster(found.channels[0], found.source >= 0, palettes[0])
     return Mosaic(raster, found.source, found.opened)
 
 

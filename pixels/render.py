@@ -13,6 +13,7 @@ from morecantile import Tile, TileMatrixSet
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
+from kartotek import fast
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
@@ -61,8 +62,8 @@ class Picture:
 class Raster:
     """A picture's pixels."""
 
-    shades: tuple[Shades, ...]
-    """Red, green and blue, or one of grey, or one of numbers of a palette; (rows, columns) each."""
+    shades: Shades
+    """(rows, columns, channels): red, green and blue, or one of grey, or one of numbers of a palette."""
     valid: NDArray[np.bool_]
     """Where something is seen; shades elsewhere are 0, or a number that is transparent."""
     palette: NDArray[np.uint8] | None = None
@@ -72,10 +73,10 @@ class Raster:
     def rgba(self) -> NDArray[np.uint8]:
         """(rows, columns, 4); transparent where nothing is seen."""
         if self.palette is not None:
-            coloured: NDArray[np.uint8] = self.palette[self.shades[0]]
+            coloured: NDArray[np.uint8] = self.palette[self.shades[..., 0]]
             return coloured
         alpha = np.where(self.valid, np.uint8(255), np.uint8(0))
-        return np.dstack([*(self.shades * (3 // len(self.shades))), alpha])
+        return np.dstack([self.shades] * (3 // self.shades.shape[2]) + [alpha])
 
 
 def picture(item: Mapping[str, Any], style: Style) -> Picture:
@@ -154,23 +155,22 @@ def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
         palette = np.frombuffer(shown.palette, np.uint8).reshape(256, 4)
         valid = valid & (numbers < 256) if seen is None else valid & (numbers < 256) & seen
         nothing = int(np.argmin(palette[:, 3]))  # a number of no class
-        return Raster((np.where(valid, numbers, nothing).astype(np.uint8),), valid, palette)
+        return Raster(np.where(valid, numbers, nothing).astype(np.uint8)[..., None], valid, palette)
     table = None if style.colors is None else _palette(style.colors)
     least = 0 if table is None else 1
-    shades, valids = [], [] if seen is None else [seen]
-    for value, limits in zip(style.values, style.limits, strict=True):
+    shape = next(iter(read.values()))[0].shape
+    shades = np.empty((*shape, len(style.values)), np.uint8)
+    valid = np.ones(shape, np.bool_) if seen is None else seen
+    for channel, (value, limits) in enumerate(zip(style.values, style.limits, strict=True)):
         if isinstance(value, str):
-            numbers, valid = read[value]
-            shades.append(_stretched(numbers, shown.sources[value], limits, style.gamma, least))
+            _stretch(*read[value], shown.sources[value], limits, style.gamma, least, shades, channel, valid)
         else:
             physical = values(value, shown.sources, read, style.floor)
-            valid = np.isfinite(physical)
-            shades.append(_shades(physical, limits, style.gamma, least))
-        valids.append(valid)
-    valid = valids[0] if len(valids) == 1 else np.logical_and.reduce(valids)
+            valid &= np.isfinite(physical)
+            shades[..., channel] = _shades(physical, limits, style.gamma, least)
     if not valid.all():
-        shades = [np.where(valid, channel, np.uint8(0)) for channel in shades]
-    return Raster(tuple(shades), valid, table)
+        shades[~valid] = 0
+    return Raster(shades, valid, table)
 
 
 def values(
@@ -194,12 +194,30 @@ def kept(numbers: NDArray[Any], valid: NDArray[np.bool_], keep: frozenset[int]) 
     return valid & np.isin(numbers, list(keep))
 
 
-def _stretched(numbers: NDArray[Any], source: Source, limits: tuple[float, float], gamma: float, least: int) -> Shades:
-    """Shades of a layer's numbers."""
+def _stretch(
+    numbers: NDArray[Any],
+    valid: NDArray[np.bool_],
+    source: Source,
+    limits: tuple[float, float],
+    gamma: float,
+    least: int,
+    shades: Shades,
+    channel: int,
+    seen: NDArray[np.bool_],
+) -> None:
+    """Puts shades of a layer's numbers into a channel, and leaves seen what has data in this layer too."""
     if numbers.dtype.kind != "u" or numbers.dtype.itemsize > 2:
-        return _shades(numbers * source.scale + source.offset, limits, gamma, least)
+        shades[..., channel] = _shades(numbers * source.scale + source.offset, limits, gamma, least)
+        seen &= valid
+        return
     # Few enough numbers to compute each once.
-    return np.take(_table(numbers.dtype.itemsize, source.scale, source.offset, limits, gamma, least), numbers)
+    table = _table(numbers.dtype.itemsize, source.scale, source.offset, limits, gamma, least)
+    kernels = fast.kernels(numbers.dtype)
+    if kernels is not None:
+        kernels.painted(numbers, valid, table, channel, shades, seen)
+        return
+    shades[..., channel] = np.take(table, numbers)
+    seen &= valid
 
 
 @lru_cache(maxsize=256)

@@ -93,7 +93,7 @@ class Stacked:
     """Several items as one."""
 
     channels: Channels | None
-    """(rows, columns) each; None where there is nothing at all."""
+    """(rows, columns) each, or with several values a pixel; None where there is nothing at all."""
     source: Origins
     """(rows, columns): the number of the item that each pixel comes from, -1 where there is nothing."""
     opened: tuple[int, ...]
@@ -161,11 +161,11 @@ def first(
             new, valid = found
             if channels is None:
                 channels = tuple(channel.copy() for channel in new)
-            if len(channels) != len(new):
-                raise uneven(len(channels), len(new))
             fills = valid & (source < 0)
             for channel, other in zip(channels, new, strict=True):
-                np.copyto(channel, other, where=fills)
+                if channel.shape != other.shape:
+                    raise uneven(channel.shape[-1], other.shape[-1])
+                np.copyto(channel, other, where=fills if channel.ndim == 2 else fills[..., None])
             source[fills] = candidate.number
         if (source >= 0).all():
             break

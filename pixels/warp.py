@@ -226,14 +226,27 @@ def _placed(
     if not seen.numbers:
         nowhere = np.zeros(target.shape, np.bool_)
         return [(np.full(target.shape, number, data_type), nowhere) for number in fill]
-    windows = _windows(sources, seen, found, fill, data_type)
     if seen.shift is not None:
+        copied: Sequence[NDArray[Any]]
+        if len(seen.numbers) == 1:
+            copied = _views(sources, seen, found)
+        else:
+            copied = list(_windows(sources, seen, found, fill, data_type))
         return [
             _copied(window, seen, target, number, blank)
-            for window, number, blank in zip(windows, nothing, fill, strict=True)
+            for window, number, blank in zip(copied, nothing, fill, strict=True)
         ]
+    windows = _windows(sources, seen, found, fill, data_type)
     lattice = seen.lattice.moved(seen.rows.start, seen.columns.start)
     return _resampled(windows, lattice, nothing, fill, classes=sources[0].classes)
+
+
+def _views(sources: Sequence[Source], seen: View, found: Mapping[Block, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The level's pixels that are needed, where they lie in one block: parts of it, which are not to be changed."""
+    [number] = seen.numbers
+    down, right = (BLOCK * place for place in divmod(number, -(-seen.grid.columns // BLOCK)))
+    part = np.s_[seen.rows.start - down : seen.rows.stop - down, seen.columns.start - right : seen.columns.stop - right]
+    return [found[Block(source.key, seen.level, number)][source.band][part] for source in sources]
 
 
 def _windows(

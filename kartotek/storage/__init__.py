@@ -36,6 +36,9 @@ PIECE = 8 << 20
 class Storage(Protocol):
     """What conversion, catalog and server need of a storage."""
 
+    remote: bool
+    """Whether reads wait for a network, so that many at once take no longer than one."""
+
     def create(self, key: str, source: Path) -> None:
         """Store a file's bytes durably under a key; nothing happens where the key is taken already."""
         ...

@@ -25,6 +25,7 @@ class FolderStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.remote = False
 
     def create(self, key: str, source: Path) -> None:
         """Write under a temporary name, flush to the disk, and give it its name."""

@@ -50,6 +50,7 @@ class S3Storage:
         if found is None or (prefix and not is_key(prefix)):
             raise BadSettings(f"KARTOTEK_STORAGE: {place!r} is no s3://BUCKET/PREFIX")
         self._place = place
+        self.remote = True
         self._store = _store(found[1], prefix)
         self._signing = _store(found[1], prefix, endpoint) if endpoint else self._store
         """What signs addresses: the name of the endpoint is part of what is signed."""
