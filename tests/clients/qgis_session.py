@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from urllib.parse import urlencode
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
@@ -13,6 +14,7 @@ from qgis.core import (
     QgsMapRendererSequentialJob,
     QgsMapSettings,
     QgsRasterLayer,
+    QgsRasterProjector,
     QgsRectangle,
     QgsSingleBandGrayRenderer,
     QgsVectorLayer,
@@ -48,8 +50,23 @@ def picture(layer, asked, path):
 def xyz(asked, path):
     """XYZ tiles as a layer."""
     layer = checked(QgsRasterLayer(f"type=xyz&url={asked['url']}&zmin=0&zmax={asked['zmax']}", "tiles", "wms"))
+    # Of its own accord QGIS approximates coordinates, to a third of a pixel.
+    layer.pipe().projector().setPrecision(QgsRasterProjector.Exact)
     picture(layer, asked, path)
     return {"crs": layer.crs().authid()}
+
+
+def wmts(asked, path):
+    """A layer of a WMTS in one of its tile matrix sets, and at a time where one is asked for."""
+    said = {"url": asked["url"], "layers": asked["layer"], "tileMatrixSet": asked["tms"], "crs": asked["crs"]}
+    said |= {"styles": "default", "format": "image/png"}
+    if "time" in asked:
+        said["tileDimensions"] = f"Time={asked['time']}"
+    layer = checked(QgsRasterLayer(urlencode(said), "tiles", "wms"))
+    picture(layer, asked, path)
+    place = layer.extent()
+    bounds = [place.xMinimum(), place.yMinimum(), place.xMaximum(), place.yMaximum()]
+    return {"crs": layer.crs().authid(), "bounds": bounds}
 
 
 def cog(asked, path):
@@ -83,7 +100,7 @@ application = QgsApplication([], False)
 application.initQgis()
 answers = []
 for number, asked in enumerate(json.load(sys.stdin)):
-    kind = {"xyz": xyz, "cog": cog, "features": features}[asked["kind"]]
+    kind = {"xyz": xyz, "wmts": wmts, "cog": cog, "features": features}[asked["kind"]]
     answers.append(kind(asked, os.path.join(sys.argv[1], f"{number}.png")))
 with open(os.path.join(sys.argv[1], "answers.json"), "w") as file:
     json.dump(answers, file)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,6 @@ import pytest
 import rasterio
 import shapely
 from PIL import Image
-from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from catalog.access import PUBLIC
@@ -20,6 +19,11 @@ from catalog.search import Search
 
 PYTHON = "/usr/bin/python3"
 MERCATOR = 20_037_508.342789244
+JSON = "application/json"
+LAYER = "sentinel-2-l2a:true-colour"
+NINE = [(right, down) for right in (-1, 0, 1) for down in (-1, 0, 1)]
+EDGE = (660_480, 6_651_840)
+"""Easting and northing where maps begin, left and top: there pixels of both sets in EPSG:3006 have a corner."""
 pytestmark = pytest.mark.clients
 
 
@@ -44,6 +48,13 @@ def qgis(tmp_path_factory):
         ]
 
     return ask
+
+
+@pytest.fixture(scope="module")
+def demo_server(demo, serving):
+    """The root URL of a server, for what is the same whatever the database."""
+    with serving(demo.settings) as started:
+        yield started.root
 
 
 @pytest.fixture(scope="module")
@@ -88,40 +99,102 @@ def test_a_cog_over_http_is_drawn_as_rasterio_reads_it(qgis, server, published, 
             assert np.abs(picture[there][:, band] - grey[there]).max() < 1 + 1e-6  # it cuts off
 
 
-def test_xyz_tiles_are_drawn_as_gdal_warps_the_bands(qgis, server, published, items):
-    kind = orjson.loads(published.catalog.collection(PUBLIC, "sentinel-2-l2a"))
-    shown = kind["renders"]["true-colour"]
-    (low, high), item, z = shown["rescale"][0], items["33VXG"], 14
-    west, south, east, north = item["bbox"]
-    x, y = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform((west + east) / 2, (south + north) / 2)
+def test_xyz_tiles_are_drawn_as_gdal_warps_the_bands(qgis, server, items, rendered, alike):
+    item, z = items["33VXG"], 14
+    west, south, _, north = item["bbox"]
+    x, y = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(west, (south + north) / 2)
     side = 2 * MERCATOR / 2**z
-    column, row = int((x + MERCATOR) // side), int((MERCATOR - y) // side)
-    # Two tiles by two.
-    left, top = -MERCATOR + column * side, MERCATOR - row * side
+    # Two tiles by two, at the edge.
+    left, top = (x + MERCATOR) // side * side - MERCATOR, MERCATOR - (MERCATOR - y) // side * side
     bounds = [left, top - 2 * side, left + 2 * side, top]
-    url = f"{server}/tiles/{item['collection']}/{item['id']}/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
     [(answer, picture)] = qgis(
-        {"kind": "xyz", "url": url, "zmax": 14, "crs": "EPSG:3857", "bounds": bounds, "size": [512, 512]}
+        {"kind": "xyz", "url": xyz(server, item), "zmax": z, "crs": "EPSG:3857", "bounds": bounds, "size": [512, 512]}
     )
     assert answer == {"crs": "EPSG:3857"}
-    transform = rasterio.transform.from_bounds(*bounds, 512, 512)
-    colours = []
-    for name in shown["assets"]:
-        with (
-            rasterio.open(local(published, item, name)) as file,
-            WarpedVRT(file, crs="EPSG:3857", transform=transform, width=512, height=512, src_nodata=0,
-                      resampling=Resampling.bilinear, tolerance=1e-6, XSCALE="1", YSCALE="1") as warped,
-        ):  # fmt: skip
-            numbers = warped.read(1).astype(float)
-        [band] = item["assets"][name]["bands"]
-        physical = numbers * band["raster:scale"] + band["raster:offset"]
-        colours.append(np.clip((physical - low) / (high - low) * 255, 0, 255))
-        there = numbers > 0
-    wanted = np.stack(colours, axis=-1)
-    assert np.count_nonzero(there & (picture[..., 3] == 255)) > 0.99 * there.sum() > 0
-    both = there & (picture[..., 3] == 255)
-    assert wanted[both].std() > 5
-    assert np.mean(np.abs(picture[both][:, :3] - wanted[both]) <= 2) > 0.999
+    there, near = alike(picture, rendered([item], "EPSG:3857", bounds, 512, 512), 1)
+    assert there > 0.999 and near > 0.999
+
+
+def test_xyz_tiles_lie_at_their_places_on_a_map_in_sweref_99_tm(qgis, server, items, rendered):
+    """QGIS picks and blends tile pixels for that: what it shows is in between those next to the very place."""
+    item, z, metres = items["33VXG"], 14, 5
+    left, bottom, right, top = EDGE[0], EDGE[1] - 600 * metres, EDGE[0] + 800 * metres, EDGE[1]
+    [(answer, picture)] = qgis(
+        {"kind": "xyz", "url": xyz(server, item), "zmax": z, "crs": "EPSG:3006", "bounds": [left, bottom, right, top],
+         "size": [800, 600]}
+    )  # fmt: skip
+    assert answer == {"crs": "EPSG:3857"}
+    # The pixels of the tiles, and where among them the middle of each pixel of the map lies.
+    east, north = left + (np.arange(800) + 0.5) * metres, top - (np.arange(600) + 0.5) * metres
+    x, y = pyproj.Transformer.from_crs(3006, 3857, always_xy=True).transform(*np.meshgrid(east, north))
+    side = 2 * MERCATOR / 2**z / 256
+    column, row = np.floor((x + MERCATOR) / side).astype(int), np.floor((MERCATOR - y) / side).astype(int)
+    first, above = column.min() - 5, row.min() - 5
+    column, row, (width, height) = column - first, row - above, (np.ptp(column) + 11, np.ptp(row) + 11)
+    corner = (first * side - MERCATOR, MERCATOR - above * side)
+    bounds = (corner[0], corner[1] - height * side, corner[0] + width * side, corner[1])
+    tiles = rendered([item], "EPSG:3857", bounds, width, height).astype(int)
+
+    def at(right, down):
+        """The tile pixel at the place of each of the map's, or so many beside it."""
+        return tiles[row + down, column + right]
+
+    def between(right, down):
+        """The shares of colours and of alphas that are between those of the nine tile pixels around."""
+        around = np.stack([at(right + i, down + j) for i, j in NINE])
+        inside = (picture >= around.min(axis=0) - 1) & (picture <= around.max(axis=0) + 1)
+        # Colours of what shines through are rounded twice.
+        return np.mean(inside[..., :3][solid]), np.mean(inside[..., 3])
+
+    solid = picture[..., 3] == 255
+    assert 0.1 < solid.mean() < 0.99
+    assert min(between(0, 0)) > 0.999
+    # Of a picture that lay elsewhere this would tell, and it is most alike where it should be.
+    assert max(min(between(*far)) for far in ((3, 0), (-3, 0), (0, 3), (0, -3))) < 0.97
+    assert min(NINE, key=lambda step: np.abs(at(*step)[solid] - picture[solid]).mean()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("tms", "metres", "level", "most"),
+    [("SWEREF99TM10", 10, 0, 0), ("SWEREF99TM10", 20, 1, 0), ("SWEREF99TM", 16, 0, 1), ("SWEREF99TM", 8, 0, 1)],
+)
+def test_wmts_is_drawn_as_rasterio_reads_the_files(
+    qgis, demo_server, scenes, rendered, alike, tms, metres, level, most
+):
+    """Of any time, a date and a period, and a registered mosaic; pixel for pixel where the set is that of the files."""
+    named = {"collections": ["sentinel-2-l2a"], "order": "oldest", "bbox": [17.5, 59.5, 18.5, 60.5]}
+    request = urllib.request.Request(f"{demo_server}/mosaics", json.dumps(named).encode(), {"Content-Type": JSON})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        mosaic = json.load(answer)["id"]
+    summer = [item for item in scenes if item["properties"]["datetime"].startswith("2022-07-15")]
+    assert len(summer) == 2
+    width, height = 600, 400
+    bounds = [EDGE[0], EDGE[1] - height * metres, EDGE[0] + width * metres, EDGE[1]]
+    layers = [
+        ({"layer": LAYER}, scenes),
+        ({"layer": LAYER, "time": "2022-07-15"}, summer),
+        ({"layer": LAYER, "time": "2022-07-01/2022-07-31"}, summer),
+        ({"layer": f"mosaic:{mosaic}"}, scenes[::-1]),
+    ]
+    asked = {"kind": "wmts", "url": f"{demo_server}/wmts?SERVICE=WMTS&REQUEST=GetCapabilities", "tms": tms}
+    asked |= {"crs": "EPSG:3006", "bounds": bounds, "size": [width, height]}
+    seen = []
+    for (answer, picture), (_, on_top) in zip(qgis(*[asked | layer for layer, _ in layers]), layers, strict=True):
+        assert answer["crs"] == "EPSG:3006"
+        # Easting first, whatever the document's order: all of the picture is where QGIS says that the layer is.
+        [west, south, east, north] = answer["bounds"]
+        assert 200_000 < west < bounds[0] and bounds[2] < east < 1_100_000
+        assert 6_000_000 < south < bounds[1] and bounds[3] < north < 7_700_000
+        there, near = alike(picture, rendered(on_top, "EPSG:3006", bounds, width, height, level), most)
+        assert (there, near) == (1, 1) if most == 0 else min(there, near) > 0.999
+        seen.append(picture)
+    assert not np.array_equal(seen[0], seen[1]) and np.array_equal(seen[1], seen[2])
+    assert not np.array_equal(seen[3], seen[0]) and not np.array_equal(seen[3], seen[1])
+
+
+def xyz(server, item):
+    """The address of an item's tiles, with QGIS's braces."""
+    return f"{server}/tiles/{item['collection']}/{item['id']}/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
 
 
 def test_items_are_features_of_ogc_api_features(qgis, server, every):
