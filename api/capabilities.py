@@ -21,7 +21,7 @@ _KNOWN = {"WebMercatorQuad": "urn:ogc:def:wkss:OGC:1.0:GoogleMapsCompatible"}
 
 
 def document(title: str, where: str, layers: Iterable[Layer], forms: dict[str, str]) -> bytes:
-    """The capabilities; `where` is the address of KVP, `forms` are suffixes by media type."""
+    """The capabilities; `where` is the address of KVP, `forms` are suffixes by media type, the usual one first."""
     # A namespace without a prefix is None to lxml, of which its types know nothing.
     root = etree.Element(f"{{{_WMTS}}}Capabilities", nsmap=_SPACES, version="1.0.0")  # type: ignore[arg-type]
     service = _ows(root, "ServiceIdentification")
@@ -68,12 +68,13 @@ def _layer(contents: etree._Element, layer: Layer, where: str, forms: dict[str, 
         _wmts(dimension, "Value", f"{layer.start[:10]}/{layer.end[:10]}/P1D")
     for name in matrices.served():
         _wmts(_wmts(made, "TileMatrixSetLink"), "TileMatrixSet", name)
-    for kind, form in forms.items():
-        link = _wmts(made, "ResourceURL")
-        link.set("format", kind)
-        link.set("resourceType", "tile")
-        parts = "{style}/{Time}/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}"
-        link.set("template", f"{where}/1.0.0/{layer.name}/{parts}.{form}")
+    # One, though each format has its own: OpenLayers and Leaflet take several for mirrors, and would mix the formats.
+    kind, form = next(iter(forms.items()))
+    link = _wmts(made, "ResourceURL")
+    link.set("format", kind)
+    link.set("resourceType", "tile")
+    parts = "{style}/{Time}/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}"
+    link.set("template", f"{where}/1.0.0/{layer.name}/{parts}.{form}")
 
 
 def _matrices(contents: etree._Element, tms: TileMatrixSet) -> None:

@@ -30,8 +30,8 @@ MOST_MOSAICS = 100
 """Mosaics that the capabilities tell of; tiles come of all."""
 _NO_TILE = re.compile(r"no tile \d")
 _ANY_TIME = ("", "default", "current")
-_FORMS = {kind: form for form, (kind, _) in reversed([*encode.PICTURES.items()])}
-"""Media type → suffix."""
+_FORMS = {kind: form for form, (kind, _) in encode.PICTURES.items() if form != "jpeg"}
+"""Media type → suffix; PNG is the first, which clients take unless they are told otherwise."""
 
 _PICTURES: dict[str, Any] = {kind: {} for kind in _FORMS}
 _KVP: dict[int | str, dict[str, Any]] = {

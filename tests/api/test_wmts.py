@@ -59,7 +59,10 @@ def test_there_is_a_layer_for_each_render_with_its_place_and_time(document, loca
     assert 9 < west < east < 26 and 54 < south < north < 70
     assert texts(layer, "w:Dimension/ows:Identifier") == ["Time"]
     assert texts(layer, "w:TileMatrixSetLink/w:TileMatrixSet") == list(matrices.served())
-    assert {"image/png", "image/webp", "image/jpeg"} == set(texts(layer, "w:Format"))
+    assert texts(layer, "w:Format") == ["image/png", "image/webp", "image/jpeg"]
+    # Several would be mirrors to OpenLayers and Leaflet, whatever their formats.
+    [link] = layer.iterfind("w:ResourceURL", SPACES)
+    assert link.get("format") == "image/png" and link.get("template").endswith("/{TileRow}/{TileCol}.png")
 
 
 def test_matrix_sets_have_the_axes_of_their_crs(document):
