@@ -42,6 +42,19 @@ MAIN = "from kartotek.cli import main; main()"
 """What `kartotek` runs, whether it is installed or not."""
 
 
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--window-size=1280,800", "--force-device-scale-factor=1"),
+)
+LISTEN = """
+window.reports = [];
+document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI, sourceFile}) =>
+    window.reports.push(`${violatedDirective}: ${blockedURI} (${sourceFile})`));
+"""
+"""What every page runs before it runs anything of its own: it notes what the content security policy refused."""
+
+
 @dataclass(frozen=True)
 class Published:
     """The sample products as items."""
@@ -377,6 +390,27 @@ def server(published, serving) -> Iterator[str]:
     # Its links name the address that it listens on.
     with serving(published.settings) as started:
         yield started.root
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[object]:
+    """Chromium without a window, by its driver."""
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver here: no page is looked at")
+    options = ChromeOptions()
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    options.add_experimental_option("prefs", {"intl.accept_languages": "en-GB,en"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = ChromeService(shutil.which("chromedriver"))
+    driver = Chrome(options, service)
+    driver.set_script_timeout(60)
+    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import orjson
 import pytest
 import rasterio
 from pyproj import Transformer
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from catalog.access import OPERATOR
@@ -21,35 +20,6 @@ from kartotek.storage import MARKER
 
 VIEWER = Path(__file__).resolve().parents[2] / "api/viewer"
 ITEM = "S2B_MSIL2A_20220715T101559_N0400_R065_T33VXG_20220715T142400"
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    *("--window-size=1280,800", "--force-device-scale-factor=1"),
-)
-LISTEN = """
-window.reports = [];
-document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI, sourceFile}) =>
-    window.reports.push(`${violatedDirective}: ${blockedURI} (${sourceFile})`));
-"""
-"""What every page runs before it runs anything of its own: it notes what the content security policy refused."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[object]:
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("no chromium and chromedriver here: the map page is not looked at")
-    options = ChromeOptions()
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    options.binary_location = shutil.which("chromium")
-    options.add_experimental_option("prefs", {"intl.accept_languages": "en-GB,en"})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = ChromeService(shutil.which("chromedriver"))
-    driver = Chrome(options, service)
-    driver.set_script_timeout(60)
-    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
