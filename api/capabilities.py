@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from itertools import islice
 
 from lxml import etree
 from morecantile import TileMatrixSet
@@ -11,6 +13,8 @@ from api.layers import Layer
 from kartotek import matrices
 
 XML = "application/xml"
+MOST_MONTHS = 120
+"""Months that a layer's dimension names, the newest ones; any other time is answered too."""
 
 _WMTS, _OWS = "http://www.opengis.net/wmts/1.0", "http://www.opengis.net/ows/1.1"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -66,6 +70,9 @@ def _layer(contents: etree._Element, layer: Layer, where: str, forms: dict[str, 
     _wmts(dimension, "Value", "default")
     if layer.start and layer.end:
         _wmts(dimension, "Value", f"{layer.start[:10]}/{layer.end[:10]}/P1D")
+        # Who uses QGIS chooses one of the values, and can write none.
+        for month in islice(_months(layer.start, layer.end), MOST_MONTHS):
+            _wmts(dimension, "Value", month)
     for name in matrices.served():
         _wmts(_wmts(made, "TileMatrixSetLink"), "TileMatrixSet", name)
     # One, though each format has its own: OpenLayers and Leaflet take several for mirrors, and would mix the formats.
@@ -75,6 +82,17 @@ def _layer(contents: etree._Element, layer: Layer, where: str, forms: dict[str, 
     link.set("resourceType", "tile")
     parts = "{style}/{Time}/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}"
     link.set("template", f"{where}/1.0.0/{layer.name}/{parts}.{form}")
+
+
+def _months(start: str, end: str) -> Iterator[str]:
+    """The months from one time to another, the last one first, as the periods that TIME takes."""
+    first, last = date.fromisoformat(start[:10]), date.fromisoformat(end[:10])
+    while last >= first:
+        begin = last.replace(day=1)
+        yield f"{begin}/{last}"
+        if begin <= first:
+            return
+        last = begin - timedelta(days=1)
 
 
 def _matrices(contents: etree._Element, tms: TileMatrixSet) -> None:

@@ -129,7 +129,8 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles) -> APIRouter:
     def _tile(request: Request, layer: str, style: str, time: str, place: tuple[Any, ...]) -> Response:
         if style not in ("", "default"):
             raise BadRequest(f"style: no {style[:40]!r}; there is `default`")
-        definition, shown = _asked(catalog, layer, None if time in _ANY_TIME else time)
+        # Of each day from one to another, as the capabilities have it: that is all of them.
+        definition, shown = _asked(catalog, layer, None if time in _ANY_TIME else time.removesuffix("/P1D"))
         return drawn.answer(request, definition, place, shown)
 
     return made

@@ -116,6 +116,25 @@ def test_time_narrows_a_layer_to_a_date_or_a_period(local, item):
     assert not np.asarray(Image.open(io.BytesIO(before.content)).convert("RGBA"))[..., 3].any()
 
 
+def test_every_time_that_the_capabilities_name_is_answered(local, document, item):
+    """QGIS offers these and no others."""
+    layer = next(one for one in document.iterfind(".//w:Layer", SPACES) if texts(one, "ows:Identifier") == [LAYER])
+    any_time, whole, *months = texts(layer, "w:Dimension/w:Value")
+    assert any_time == "default" and whole == "2021-07-15/2025-04-22/P1D"
+    assert len(months) == 46 and months[0] == "2025-04-01/2025-04-22" and months[-1] == "2021-07-01/2021-07-31"
+    assert "2024-02-01/2024-02-29" in months and "2023-12-01/2023-12-31" in months
+    x, y = middle(item, "SWEREF99TM10", 7)
+    there = {}
+    for time in (any_time, whole, *months):
+        answer = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME=time))
+        assert answer.status_code == 200, answer.text
+        there[time] = answer.content
+    assert there[any_time] == there[whole]
+    day = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME="2022-07-15"))
+    assert there["2022-07-01/2022-07-31"] == day.content
+    assert len(set(there.values())) == 5  # any time, three dates, and nothing in other months
+
+
 def test_a_registered_mosaic_is_a_layer(local, item):
     x, y = middle(item, "WebMercatorQuad", 9)
     made = local.post("/mosaics", json={"collections": ["sentinel-2-l2a"], "order": "oldest", "bbox": item["bbox"]})
