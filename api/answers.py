@@ -81,6 +81,8 @@ def crop(request: Request, blocks: Blocks, found: Found, form: str, given: AreaQ
     headers = _tagged(asked.version, grid, form, area.wkb)
     if request.method == "GET" and tags.known(request, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    with watch.stage("index"):
+        coverage.check(blocks, grid, grid.rows * grid.columns)
     if form in encode.PICTURES:
         picture = cut.picture(lambda window: asked.draw(window, watch), grid, outline)
         with watch.stage("encode"):

@@ -48,9 +48,9 @@ class Lattice:
             x, y = grids.transformer(target.crs, source.crs).transform(x, y)
         return cls((x - source.left) / source.resolution, (source.top - y) / source.resolution, target)
 
-    def coarser(self, level: int) -> Lattice:
-        """The lattice into the source's pixels of 2^level times the width and height."""
-        return Lattice(self.columns / 2**level, self.rows / 2**level, self.target)
+    def scaled(self, columns: float, rows: float) -> Lattice:
+        """The lattice into other pixels of the same source, of which it has so many times as many."""
+        return Lattice(self.columns * columns, self.rows * rows, self.target)
 
     def moved(self, rows: int, columns: int) -> Lattice:
         """The lattice into a part of the source that begins at a row and a column."""

@@ -98,7 +98,7 @@ class Outline:
         rows = _span((grid.top - top) / grid.resolution, (grid.top - bottom) / grid.resolution, grid.rows)
         columns = _span((left - grid.left) / grid.resolution, (right - grid.left) / grid.resolution, grid.columns)
         places = list(_blocks(rows, columns))
-        boxes = [footprints.box(part(grid, place).bounds) for place in places]
+        boxes = [footprints.box(_part(grid, place).bounds) for place in places]
         return [place for place, seen in zip(places, shapely.intersects(polygon, boxes), strict=True) if seen]
 
 
@@ -106,10 +106,10 @@ def windows(grid: Grid, outline: Outline | None = None) -> Iterator[Window]:
     """The parts of a grid that have pixels in an area, block by block; all of the grid without one."""
     if outline is None:
         for place in _blocks(range(grid.rows), range(grid.columns)):
-            yield part(grid, place), place, None
+            yield _part(grid, place), place, None
         return
     for place in outline.touched(grid):
-        window = part(grid, place)
+        window = _part(grid, place)
         inside = outline.mask(window)
         if inside is None or inside.any():
             yield window, place, inside
@@ -139,14 +139,12 @@ def _cut(span: range) -> Sequence[tuple[int, int]]:
     return [(max(span[0], n * BLOCK), min(span[-1] + 1, (n + 1) * BLOCK)) for n in range(first, last + 1)]
 
 
-def block(place: Place) -> Place:
-    """The whole block that some pixels of one are in."""
-    top, left = (BLOCK * (one.start // BLOCK) for one in place)
-    return slice(top, top + BLOCK), slice(left, left + BLOCK)
+def block(grid: Grid, row: int, column: int) -> Grid:
+    """A whole block of a grid, which may reach beyond it."""
+    return _part(grid, (slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)))
 
 
-def part(grid: Grid, place: Place) -> Grid:
-    """Some of a grid's pixels."""
+def _part(grid: Grid, place: Place) -> Grid:
     rows, columns = place
     return Grid(
         crs=grid.crs,

@@ -1,4 +1,7 @@
-"""Blocks of our COGs: their pixels, read by range, all that a picture needs at once, and kept decoded for a while."""
+"""Blocks of COGs: their pixels, read by range, all that a picture needs at once, and kept decoded for a while.
+
+Other rasters have blocks too, by GDAL.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ from kartotek.errors import BadFile
 from kartotek.grids import BLOCK
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
-from pixels import directory
-from pixels.directory import Directory
+from pixels import directory, foreign
+from pixels.directory import GDAL, Directory
 
 _DIRECTORIES = 64 << 20
 """Bytes of memory for directories that are kept: some 5000 of bands of a full granule."""
@@ -66,6 +69,7 @@ class Blocks:
         """`memory` is the most that decoded blocks may take, in bytes."""
         self._storage = storage
         self._kept = kept
+        self._foreign = foreign.Files(storage)
         self._blocks: LRUCache[Block, NDArray[Any]] = LRUCache(memory, getsizeof=attrgetter("nbytes"))
         self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory"))
         self._coming: dict[Block, Future[NDArray[Any]]] = {}
@@ -77,7 +81,7 @@ class Blocks:
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
     def directory(self, key: str) -> Directory:
-        """A file's directory. Raises NotStored, or BadFile where it is not one of our COGs."""
+        """A file's directory. Raises NotStored, or NotFound where it is no raster that we or GDAL can read."""
         return self.directories([key])[key]
 
     def directories(self, keys: Collection[str]) -> dict[str, Directory]:
@@ -90,15 +94,19 @@ class Blocks:
             new = {key: directory.unpack(key, packed) for key, packed in kept.items()}
             unknown = [key for key in missing if key not in new]
             read = dict(zip(unknown, self._at_once(self._readers, self._opened, unknown), strict=True))
-            if read and self._kept:
-                self._kept.put({key: directory.pack(file) for key, file in read.items()})
+            ours = {key: file for key, file in read.items() if file.compression != GDAL}
+            if ours and self._kept:
+                self._kept.put({key: directory.pack(file) for key, file in ours.items()})
             with self._lock:
                 for key, file in (new | read).items():
                     self._directories[key] = found[key] = file
         return found
 
     def _opened(self, key: str) -> Directory:
-        return directory.read(key, partial(self._storage.read, key))
+        try:
+            return directory.read(key, partial(self._storage.read, key))
+        except (directory.Foreign, directory.Short):  # TIFFs may have their directories at the end
+            return self._foreign.directory(key)
 
     def read(
         self, wanted: Collection[Block], files: Mapping[str, Directory], watch: Stopwatch
@@ -152,8 +160,12 @@ class Blocks:
         with self._lock:
             self._fetching += 1
         try:
-            levels = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
+            runs = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
+            levels = [run for run in runs if files[run[0].key].compression != GDAL]
+            others = [run for run in runs if files[run[0].key].compression == GDAL]
             with watch.stage("read"):
+                # Where GDAL reads it unpacks too.
+                by_gdal = self._at_once(self._decoders, lambda run: self._by_gdal(run, files[run[0].key]), others)
                 readers = self._readers if self._storage.remote else None
                 packed = self._at_once(readers, lambda run: self._packed(run, files[run[0].key]), levels)
             ordered = [block for run in levels for block in run]
@@ -171,6 +183,8 @@ class Blocks:
             with self._lock:
                 self._fetching -= 1
         found = dict(zip(ordered, pixels, strict=True))
+        for some in by_gdal:
+            found |= some
         with self._lock:
             for block, decoded in found.items():
                 if decoded.nbytes <= self._blocks.maxsize:
@@ -183,6 +197,18 @@ class Blocks:
         image = file.levels[run[0].level]
         places = [(int(image.offsets[block.number]), int(image.sizes[block.number])) for block in run]
         return self._storage.ranges(file.key, places)
+
+    def _by_gdal(self, run: Sequence[Block], file: Directory) -> dict[Block, NDArray[Any]]:
+        """Blocks of one level of one file that is none of ours; what comes with them is kept."""
+        found, wanted, level = dict[Block, NDArray[Any]](), {*run}, run[0].level
+        for number, pixels in self._foreign.read(file, level, [block.number for block in run]):
+            block = Block(file.key, level, number)
+            if block in wanted:
+                found[block] = pixels
+            elif pixels.nbytes <= self._blocks.maxsize:
+                with self._lock:
+                    self._blocks[block] = pixels
+        return found
 
     @staticmethod
     def _at_once(

@@ -11,7 +11,12 @@ import shapely
 from shapely import Geometry
 
 from kartotek import footprints, grids
+from kartotek.errors import BadRequest
 from kartotek.grids import Bounds, Grid
+from pixels import warp
+from pixels.areas import MAX_READ
+from pixels.blocks import Blocks
+from pixels.warp import Source
 
 REACH = 400.0
 """Units of a CRS by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which are 350
@@ -28,6 +33,8 @@ class Coverage:
     """Of several items, in longitude and latitude; none of one that may be read for any place."""
     most: int = 1
     """Items that are read for one window."""
+    sources: tuple[Source, ...] = ()
+    """The layers, where they are those of one item."""
 
     @property
     def places(self) -> list[Grid]:
@@ -72,13 +79,40 @@ class Coverage:
             total += _pixels(windows[0], item, counts[read].sum())
         return total
 
+    def check(self, blocks: Blocks, target: Grid, pixels: float) -> None:
+        """Raise BadRequest where too much would be read for so many pixels of a target, once overviews are known.
 
-def _pixels(target: Grid, layers: Sequence[Grid], count: float) -> float:
-    """How many pixels of layers are read for so many of a target."""
+        Our files have all that `reads` thinks of; others may lack them. Raises as `warp.files` too. Of several items
+        each window is looked at when it is read.
+        """
+        if not self.sources:
+            return
+        known = warp.files(blocks, self.sources)
+        read = _pixels(target, self.items[0], pixels, [len(known[source.key].levels) - 1 for source in self.sources])
+        if read > MAX_READ:
+            raise BadRequest(
+                f"{read:.0f} pixels would be read, since not all of the item's files have overviews that are as coarse "
+                f"as this; at most {MAX_READ} will do: ask for a smaller area, or for fewer layers"
+            )
+
+
+def of(sources: Iterable[Source]) -> Coverage:
+    """That of the layers of one item."""
+    layers = tuple(sources)
+    return Coverage(items=(tuple(source.grid for source in layers),), sources=layers)
+
+
+def _pixels(target: Grid, layers: Sequence[Grid], count: float, levels: Sequence[int] | None = None) -> float:
+    """How many pixels of layers are read for so many of a target.
+
+    `levels` are how many overviews each file has, where that is known; otherwise as many as ours have.
+    """
     total = 0.0
-    for grid in layers:
+    for grid, most_levels in zip(
+        layers, levels or [grids.levels(grid.columns, grid.rows) for grid in layers], strict=True
+    ):
         level = max(0, math.floor(math.log2(target.metres / grid.metres) + 1e-3))
-        level = min(level, grids.levels(grid.columns, grid.rows))
+        level = min(level, most_levels)
         # No more than the level has: the target may reach beyond it.
         most = grid.rows * grid.columns / 4**level
         total += min(most, float(count) * (target.metres / (grid.metres * 2**level)) ** 2)

@@ -20,6 +20,8 @@ from kartotek.grids import BLOCK
 
 COMPRESSIONS = {8: "DEFLATE", 34925: "LZMA"}
 """TIFF's numbers of the compressions that are read: DEFLATE in a zlib stream, LZMA2 in an .xz stream."""
+GDAL = 0
+"""Stands for a compression where a file is none of ours, and `pixels.foreign` reads its blocks."""
 
 _FIRST = 32_768
 """Bytes read for a file's directory at first; those of a full granule have less than 10 kB."""
@@ -51,6 +53,16 @@ class Level:
     """Bytes of each block."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.rows, self.columns
+
+    def is_half(self, whole: Level, times: int) -> bool:
+        """Whether it has the size of another level that is halved so many times, rounded in either direction."""
+        pairs = zip(self.shape, whole.shape, strict=True)
+        return all(abs(own * 2**times - other) < 2**times for own, other in pairs)
+
+    @property
     def across(self) -> int:
         """Blocks in a row of blocks."""
         return -(-self.columns // BLOCK)
@@ -71,7 +83,12 @@ class Directory:
     data_type: np.dtype[Any]
     samples: int
     compression: int
-    """TIFF's number for it, one of `COMPRESSIONS`."""
+    """TIFF's number for it, one of `COMPRESSIONS`; or `GDAL`, of which nobody knows where the blocks lie."""
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(rows, columns) of each level."""
+        return tuple(level.shape for level in self.levels)
 
     @property
     def memory(self) -> int:
@@ -133,6 +150,8 @@ def parse(key: str, head: bytes) -> Directory:
             raise Foreign(f"{key}: its overviews are of another kind than its pixels")
         data_type, samples, compression = kind
         levels.append(level)
+        if not level.is_half(levels[0], len(levels) - 1):
+            raise Foreign(f"{key}: its overviews are not each half of the one before")
     if not levels:
         raise Foreign(f"{key}: has no directory")
     return Directory(key, tuple(levels), data_type, samples, compression)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from kartotek.grids import Grid
 from kartotek.nodata import held
 from kartotek.stopwatch import Stopwatch
 from kartotek.storage import MARKER
-from pixels import layers, render, warp
+from pixels import coverage, layers, render, warp
 from pixels.blocks import Blocks
 from pixels.coverage import Coverage
 from pixels.field import Group, Value
@@ -55,7 +55,7 @@ class Numbers:
     @property
     def coverage(self) -> Coverage:
         """Where all layers lie, that of the mask too."""
-        return _coverage(self.sources[name] for name in self.names(self.values))
+        return coverage.of(self.sources[name] for name in self.names(self.values))
 
     @property
     def grid(self) -> Grid:
@@ -63,7 +63,7 @@ class Numbers:
         return self._finest(self.values)
 
     def _finest(self, values: Sequence[Value]) -> Grid:
-        return _coverage(self.sources[name] for value in values for name in value.names).grid
+        return coverage.of(self.sources[name] for value in values for name in value.names).grid
 
     def groups(self) -> list[Group]:
         """The values, each on the grid of its finest layer."""
@@ -71,7 +71,7 @@ class Numbers:
         for value in self.values:
             by_grid.setdefault(self._finest([value]), []).append(value)
         return [
-            Group(values=tuple(values), coverage=_coverage(self.sources[n] for n in self.names(values)), grid=grid)
+            Group(values=tuple(values), coverage=coverage.of(self.sources[n] for n in self.names(values)), grid=grid)
             for grid, values in by_grid.items()
         ]
 
@@ -128,10 +128,6 @@ class Numbers:
             source = self.sources[value.of]
             return render.physical(numbers, np.ones(numbers.shape, np.bool_), source)
         return np.asarray(numbers, np.float64)
-
-
-def _coverage(sources: Iterable[Source]) -> Coverage:
-    return Coverage(items=(tuple(source.grid for source in sources),))
 
 
 def of_item(item: Mapping[str, Any], style: Style, names: Sequence[str] = ()) -> Numbers:

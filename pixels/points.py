@@ -15,6 +15,7 @@ from kartotek.errors import NotFound
 from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, present
 from kartotek.stopwatch import Stopwatch
+from pixels import warp
 from pixels.blocks import Block, Blocks
 from pixels.composite import Composite
 from pixels.field import Value
@@ -25,7 +26,8 @@ from pixels.warp import Pixels, Source
 def at(blocks: Blocks, numbers: Numbers, x: float, y: float, crs: str, watch: Stopwatch) -> list[dict[str, Any]]:
     """What each value is at a place, as JSON tells it; easting or longitude first, whatever the CRS says.
 
-    All layers are read at once, a block of each. Raises NotFound where the place lies in none of the files.
+    All layers are read at once, a block of each. Raises NotFound where the place lies in none of the files, and as
+    `warp.files`.
     """
     names = numbers.names(numbers.values)
     with watch.stage("index"):
@@ -37,8 +39,8 @@ def at(blocks: Blocks, numbers: Numbers, x: float, y: float, crs: str, watch: St
             for name, place in places.items()
             if place is not None
         }
-        files = blocks.directories({block.key for block in wanted.values()})
-    found = blocks.read(dict.fromkeys(wanted.values()), files, watch)
+        known = warp.files(blocks, (numbers.sources[name] for name in wanted))
+    found = blocks.read(dict.fromkeys(wanted.values()), known, watch)
     with watch.stage("render"):
         read: dict[str, Pixels] = {}
         for name, place in places.items():

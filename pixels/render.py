@@ -17,7 +17,7 @@ from kartotek import fast
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
-from pixels import colors, layers, warp
+from pixels import colors, coverage, layers, warp
 from pixels.blocks import Blocks
 from pixels.coverage import Coverage
 from pixels.formula import Formula
@@ -43,7 +43,7 @@ class Picture:
     @property
     def coverage(self) -> Coverage:
         """Where its layers lie."""
-        return Coverage(items=(tuple(source.grid for source in self.sources.values()),))
+        return coverage.of(self.sources.values())
 
     @property
     def version(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from kartotek import grids
 from kartotek.errors import BadRequest
 from kartotek.grids import BLOCK, Grid
 from kartotek.stopwatch import Stopwatch
-from pixels import tally
-from pixels.areas import MAX_READ, Outline, block, part, windows
+from pixels import areas, tally
+from pixels.areas import MAX_READ, Outline, windows
 from pixels.blocks import Blocks
 from pixels.field import Field, Group, Value
 from pixels.tally import Counted, Measured, Tally, Wanted
@@ -26,13 +27,17 @@ def of_areas(
 
     A pixel counts if its centre lies in the polygon. Each value is looked at on the grid of its finest layer, or on
     that of an overview, 2^n times as wide, where all polygons together would read more than `MAX_READ` pixels. Raises
-    BadRequest where no overview is coarse enough; nothing is opened before that is known.
+    BadRequest where no overview is coarse enough, or files that are not ours have none; nothing is opened before the
+    first is known.
     """
     with watch.stage("index"):
         groups = asked.groups()
         places = list(dict.fromkeys(grid for group in groups for grid in group.coverage.places))
         outlines = [Outline(polygon, places) for polygon in polygons]
         level = _level(groups, outlines)
+        for group in groups:
+            grid = group.grid.coarser(level)
+            group.coverage.check(blocks, grid, len(_touched(grid, outlines)) * BLOCK**2)
         # One after the other in the order in which they lie, so that neighbours find their blocks decoded.
         order = sorted(range(len(outlines)), key=lambda number: _corner(outlines[number], groups[0].grid))
     found: dict[int, list[dict[str, Any]]] = {}
@@ -50,20 +55,25 @@ def _level(groups: Sequence[Group], outlines: Sequence[Outline]) -> int:
         read = counted = 0.0
         for group in groups:
             grid = group.grid.coarser(level)
-            touched: dict[tuple[int, int], Grid] = {}
-            for outline in outlines:
-                for place in outline.touched(grid):
-                    rows, columns = place
-                    # Whole blocks, which are read once for all areas.
-                    touched.setdefault((rows.start // BLOCK, columns.start // BLOCK), part(grid, block(place)))
-                    counted += (rows.stop - rows.start) * (columns.stop - columns.start) * len(group.values)
-            read += group.coverage.reads(touched.values())
+            touched = _touched(grid, outlines)
+            counted += sum(touched.values()) * len(group.values)
+            read += group.coverage.reads([areas.block(grid, *place) for place in touched])
         if max(read, counted) <= MAX_READ:
             return level
     raise BadRequest(
         f"{read:.0f} pixels would be read and {counted:.0f} counted at the coarsest overview; at most {MAX_READ} will "
         "do: ask for fewer areas or bands at a time"
     )
+
+
+def _touched(grid: Grid, outlines: Sequence[Outline]) -> Counter[tuple[int, int]]:
+    """(row, column) of the blocks of a grid in which outlines lie → the pixels that are looked at in it."""
+    found: Counter[tuple[int, int]] = Counter()
+    for outline in outlines:
+        for rows, columns in outline.touched(grid):
+            size = (rows.stop - rows.start) * (columns.stop - columns.start)
+            found[rows.start // BLOCK, columns.start // BLOCK] += size
+    return found
 
 
 def _corner(outline: Outline, grid: Grid) -> tuple[int, int]:

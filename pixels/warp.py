@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kartotek import fast, grids, sampling
+from kartotek.errors import NotFound
 from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, is_between, present
 from kartotek.sampling import STEP, Lattice
 from kartotek.stopwatch import Stopwatch
+from pixels import foreign
 from pixels.blocks import Block, Blocks
+from pixels.directory import Directory
 
 KEPT = 512 * 512
 """Pixels of a target up to which how it looks at files is kept, in up to 35 kB each: a tile."""
@@ -62,24 +65,26 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
     """Layers' pixels on a target grid, all of them read at once.
 
     Bilinear for measurements and nearest for classes, from the coarsest level whose pixels are no larger than the
-    target's. Where the target's pixels are the level's own they are copied.
+    target's. Where the target's pixels are the level's own they are copied. Raises as `files`, and BadRequest where a
+    file that is none of ours lacks the overviews that this would take.
     """
     fast.load()  # the first tile waits for it: many will come
     watch = watch or Stopwatch()
     with watch.stage("index"):
-        files = blocks.directories({source.key for source in sources})
-        views = [view(target, source.grid, len(files[source.key].levels), classes=source.classes) for source in sources]
+        known = files(blocks, sources)
+        views = [view(target, source.grid, known[source.key].shapes, classes=source.classes) for source in sources]
         wanted = dict.fromkeys(
             Block(source.key, seen.level, number)
             for source, seen in zip(sources, views, strict=True)
             for number in seen.numbers
         )
-    found = blocks.read(wanted, files, watch)
+        foreign.check(wanted, known)
+    found = blocks.read(wanted, known, watch)
     with watch.stage("warp"):
         # Layers that are alike go together, so that where their pixels lie is worked out once.
         alike: dict[tuple[View, np.dtype[Any], bool], list[int]] = {}
         for number, (source, seen) in enumerate(zip(sources, views, strict=True)):
-            alike.setdefault((seen, files[source.key].data_type, source.classes), []).append(number)
+            alike.setdefault((seen, known[source.key].data_type, source.classes), []).append(number)
         placed: dict[int, Pixels] = {}
         for (seen, data_type, _), numbers in alike.items():
             some = [sources[number] for number in numbers]
@@ -87,19 +92,46 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
         return [placed[number] for number in range(len(sources))]
 
 
-def view(target: Grid, grid: Grid, levels: int, *, classes: bool) -> View:
-    """How a target looks at a file of a grid and so many levels; those of tiles are kept for other layers and dates."""
+def files(blocks: Blocks, sources: Iterable[Source]) -> dict[str, Directory]:
+    """Key → the directory of layers' files, all of them looked up at once.
+
+    Raises NotFound where a file is not as its item describes it, or nobody can read it.
+    """
+    sources = list(sources)
+    found = blocks.directories({source.key for source in sources})
+    for source in sources:
+        file = found[source.key]
+        if file.levels[0].shape != source.grid.shape:
+            rows, columns = file.levels[0].shape
+            raise NotFound(
+                f"{source.key}: has {columns} x {rows} pixels; its item's proj:shape says {source.grid.columns} x "
+                f"{source.grid.rows}"
+            )
+        if source.band >= file.samples:
+            raise NotFound(f"{source.key}: has {file.samples} bands; its item says that there are more")
+    return found
+
+
+def view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, classes: bool) -> View:
+    """How a target looks at a file of a grid, whose levels have so many (rows, columns).
+
+    Those of tiles are kept for other layers and dates.
+    """
     found = _view if target.columns * target.rows <= KEPT else _view.__wrapped__
-    return found(target, grid, levels, classes=classes)
+    return found(target, grid, shapes, classes=classes)
 
 
 @lru_cache(maxsize=1024)
-def _view(target: Grid, grid: Grid, levels: int, *, classes: bool) -> View:
+def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, classes: bool) -> View:
     lattice = Lattice.between(target, grid)
-    level = min(_level(lattice), levels - 1)
-    place = grid.coarser(level)
-    lattice = lattice.coarser(level)
-    shift = _shift(target, place)
+    level = min(_level(lattice), len(shapes) - 1)
+    rows, columns = shapes[level]
+    place = replace(grid.coarser(level), rows=rows, columns=columns)
+    # A level covers the whole file: where that has no multiple of 2^level pixels, as others' may, its own are a little
+    # wider or narrower than that.
+    lattice = lattice.scaled(columns / grid.columns, rows / grid.rows)
+    exact = (rows << level, columns << level) == grid.shape
+    shift = _shift(target, place) if exact else None
     touched = _touched(lattice, place, 0.0 if classes else 0.5) if shift is None else _covered(*shift, target, place)
     if not touched:
         return View(level, place, shift, lattice, (), slice(0), slice(0))

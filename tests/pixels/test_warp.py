@@ -197,12 +197,13 @@ def test_no_block_is_read_but_those_that_hold_what_is_shown(resolution, classes)
     """As each pixel alone says where its neighbours lie."""
     place = Grid(crs=NATIONAL, left=573_440, top=6_717_440, resolution=resolution, columns=3040, rows=2976)
     world_set = matrices.served()["WebMercatorQuad"]
+    shapes = tuple(place.coarser(level).shape for level in range(4))
     seen = 0
     for z in range(7, 15):
         corner = world_set.tile(16.4, 60.5, z)
         for right, down in ((0, 0), (1, 0), (0, 1), (2, 1)):
             found = warp.view(
-                render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, 4, classes=classes
+                render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, shapes, classes=classes
             )
             columns, rows = found.lattice.expand(0, 256)
             inside = sampling.inside(found.grid.shape, columns, rows)
