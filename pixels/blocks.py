@@ -31,6 +31,8 @@ _DIRECTORIES = 64 << 20
 """Bytes of memory for directories that are kept: some 5000 of bands of a full granule."""
 _READERS = 32
 """Reads that are under way at a time; all but waiting is done by those who serve the bytes."""
+_ITEMS = 16
+"""Items that are read side by side."""
 _UNPACK = {
     8: (imagecodecs.deflate_decode, imagecodecs.DeflateError),
     34925: (imagecodecs.lzma_decode, imagecodecs.LzmaError),
@@ -77,6 +79,8 @@ class Blocks:
         self._fetching = 0
         """How many threads read and decode."""
         self._lock = Lock()
+        # Of their own, since what they do waits for the others.
+        self._items = ThreadPoolExecutor(_ITEMS, thread_name_prefix="item")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
@@ -209,6 +213,10 @@ class Blocks:
                 with self._lock:
                     self._blocks[block] = pixels
         return found
+
+    def side_by_side(self, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+        """What comes of each, in their order: at once where reads wait for a network, so that they wait together."""
+        return self._at_once(self._items if self._storage.remote else None, work, given)
 
     @staticmethod
     def _at_once(

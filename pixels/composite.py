@@ -98,7 +98,7 @@ class Composite:
                 )
                 return channels, np.logical_and.reduce([valid for _, valid in pixels])
 
-        found = stack.first(self._candidates, target, self._most, read, watch)
+        found = stack.first(blocks, self._candidates, target, self._most, read, watch)
         self.opened |= dict.fromkeys(found.opened)
         valid = found.source >= 0
         if found.channels is None:
@@ -108,11 +108,10 @@ class Composite:
     def _medians(
         self, blocks: Blocks, values: Sequence[Value], target: Grid, watch: Stopwatch, *, smooth: bool
     ) -> tuple[list[Pixels], Origins]:
-        nothing = np.full(target.shape, -1, np.int16)
-        chosen = list(islice(stack.usable(self._candidates, target, nothing), self._most))
+        chosen = list(islice(stack.usable(self._candidates, target), self._most))
         self.opened |= {candidate.number: None for candidate, _ in chosen}
         if not chosen:
-            return _nothing(values, nothing >= 0), np.zeros_like(nothing)
+            return _nothing(values, np.zeros(target.shape, np.bool_)), np.zeros(target.shape, np.int16)
         stack.check_measured(self._one.sources[name] for value in values for name in value.names)
         layers = [_layers(numbers, values, smooth=smooth) for _, numbers in chosen]
         read, counts = stack.medians(blocks, layers, target, watch)

@@ -45,7 +45,7 @@ def first(
         palettes.append(drawn.palette)
         return (drawn.shades,), drawn.valid
 
-    found = stack.first(candidates, target, most, read, watch)
+    found = stack.first(blocks, candidates, target, most, read, watch)
     raster = None
     if found.channels is not None:
         raster = Raster(found.channels[0], found.source >= 0, palettes[0])
@@ -56,8 +56,7 @@ def median(
     blocks: Blocks, candidates: Iterable[Candidate[Picture]], target: Grid, most: int, watch: Stopwatch
 ) -> Mosaic:
     """What is shown of the median of each layer over `most` items. Raises as `first` and `stack.medians`."""
-    nothing = np.full(target.shape, -1, np.int16)
-    chosen = list(islice(stack.usable(candidates, target, nothing), most))
+    chosen = list(islice(stack.usable(candidates, target), most))
     opened = tuple(candidate.number for candidate, _ in chosen)
     if not chosen:
         return Mosaic(None, np.zeros(target.shape, np.int16), opened)

@@ -26,6 +26,8 @@ from pixels.warp import Pixels, Source
 
 CELL = 32
 """Pixels on a side of the squares by which holes are compared with footprints."""
+_OUTWARDS = np.array([-1, -1, 1, 1])
+"""Where left, bottom, right and top go as a box grows."""
 _ROWS = 64
 """Rows whose median is computed at a time."""
 
@@ -135,6 +137,7 @@ def _as_it_is(thing: Thing) -> Thing:
 
 
 def first(
+    blocks: Blocks,
     candidates: Iterable[Candidate[Thing]],
     target: Grid,
     most: int,
@@ -150,24 +153,25 @@ def first(
     source = np.full(target.shape, -1, np.int16)
     channels: Channels | None = None
     opened: list[int] = []
-    for candidate, thing in usable(candidates, target, source):
-        if len(opened) == most:
-            break
-        opened.append(candidate.number)
-        found = read(thing, source < 0)
-        if found is None:
-            continue
-        with watch.stage("render"):
-            new, valid = found
-            if channels is None:
-                channels = tuple(channel.copy() for channel in new)
-            fills = valid & (source < 0)
-            for channel, other in zip(channels, new, strict=True):
-                if channel.shape != other.shape:
-                    raise uneven(channel.shape[-1], other.shape[-1])
-                np.copyto(channel, other, where=fills if channel.ndim == 2 else fills[..., None])
-            source[fills] = candidate.number
-        if (source >= 0).all():
+    for some in _needed(candidates, target, source):
+        some = some[: most - len(opened)]
+        holes = source < 0
+        read_now = blocks.side_by_side(lambda pair, holes=holes: read(pair[1], holes), some)  # type: ignore[misc]
+        for (candidate, _), found in zip(some, read_now, strict=True):
+            opened.append(candidate.number)
+            if found is None:
+                continue
+            with watch.stage("render"):
+                new, valid = found
+                if channels is None:
+                    channels = tuple(channel.copy() for channel in new)
+                fills = valid & (source < 0)
+                for channel, other in zip(channels, new, strict=True):
+                    if channel.shape != other.shape:
+                        raise uneven(channel.shape[-1], other.shape[-1])
+                    np.copyto(channel, other, where=fills if channel.ndim == 2 else fills[..., None])
+                source[fills] = candidate.number
+        if len(opened) == most or (source >= 0).all():
             break
     return Stacked(channels, source, tuple(opened))
 
@@ -177,40 +181,83 @@ def uneven(one: int, other: int) -> BadRequest:
     return BadRequest(f"what is asked for is {one} values of some items and {other} of others; choose other layers")
 
 
-def usable(candidates: Iterable[Candidate[Thing]], target: Grid, source: Origins) -> Iterator[tuple[Any, Thing]]:
-    """Candidates that may fill one of the holes that there are by then, and what is wanted of them."""
+def usable(candidates: Iterable[Candidate[Thing]], target: Grid) -> Iterator[tuple[Candidate[Thing], Thing]]:
+    """Candidates that may have something on a target, and what is wanted of them. Raises as `first`."""
+    for some in _needed(candidates, target, np.full(target.shape, -1, np.int16)):
+        yield from some
+
+
+def _needed(
+    candidates: Iterable[Candidate[Thing]], target: Grid, source: Origins
+) -> Iterator[list[tuple[Candidate[Thing], Thing]]]:
+    """Candidates that may fill a hole, in groups: of each group all are needed, whatever the others of it fill.
+
+    That is so of one that touches a square with a hole which those before it can't fill, since they end in there. Which
+    others are needed shows when those before them are put in.
+    """
     wrong: NotFound | None = None
-    some, holes, left = False, _cells(target, source), int((source < 0).sum())
-    around = shapely.total_bounds(holes)
+    some, group = False, list[tuple[Candidate[Thing], Thing]]()
+    holes = _Holes(target, source)
     for candidate in candidates:
         outline, box = candidate.outline(target.crs)
-        if box[0] > around[2] or box[2] < around[0] or box[1] > around[3] or box[3] < around[1]:
+        touched = holes.touched(outline, box)
+        if not touched.any():
             continue
-        if (now := int((source < 0).sum())) != left:
-            holes, left = _cells(target, source), now
-        if not shapely.intersects(outline, holes).any():
-            continue
+        if group and not (touched & holes.left).any():
+            yield group
+            group, holes = [], _Holes(target, source)
+            if not holes.touched(outline, box).any():
+                continue
         try:
             thing = candidate.open()
         except NotFound as error:
             wrong = wrong or error
             continue
         some = True
-        yield candidate, thing
+        group.append((candidate, thing))
+        holes.fill(outline)
+    if group:
+        yield group
     if wrong is not None and not some:
         raise wrong
 
 
-def _cells(target: Grid, source: Origins) -> NDArray[np.object_]:
-    """Squares of the tile that have a hole, as boxes in its CRS that reach a little further."""
-    rows, columns = (-(-count // CELL) for count in target.shape)
-    padded = np.zeros((rows * CELL, columns * CELL), np.bool_)
-    padded[: target.rows, : target.columns] = source < 0
-    down, right = np.nonzero(padded.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
-    side, reach = CELL * target.resolution, REACH + 2 * target.resolution
-    left, top = target.left + right * side, target.top - down * side
-    boxes: NDArray[np.object_] = shapely.box(left - reach, top - side - reach, left + side + reach, top + reach)
-    return boxes
+class _Holes:
+    """The squares of a tile in which there is a hole."""
+
+    def __init__(self, target: Grid, source: Origins) -> None:
+        rows, columns = (-(-count // CELL) for count in target.shape)
+        padded = np.zeros((rows * CELL, columns * CELL), np.bool_)
+        padded[: target.rows, : target.columns] = source < 0
+        down, right = np.nonzero(padded.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
+        side, self._reach = CELL * target.resolution, REACH + 2 * target.resolution
+        left, top = target.left + right * side, target.top - down * side
+        sides = left, top - side, left + side, top
+        # What a square has beyond the target is no hole.
+        bounds = target.bounds
+        self._squares = shapely.box(
+            left, np.maximum(top - side, bounds.bottom), np.minimum(left + side, bounds.right), top
+        )
+        self._around = shapely.box(*(edge + far for edge, far in zip(sides, self._reach * _OUTWARDS, strict=True)))
+        self._bounds = shapely.total_bounds(self._around)
+        self._filled: Geometry = shapely.Polygon()
+        self.left = np.ones(len(down), np.bool_)
+        """Those that what was put in can't fill."""
+
+    def touched(self, outline: Geometry, box: tuple[float, ...]) -> NDArray[np.bool_]:
+        """Those that an outline may reach into, whose left, bottom, right and top are given."""
+        left, bottom, right, top = self._bounds
+        if box[0] > right or box[2] < left or box[1] > top or box[3] < bottom:
+            return np.zeros(len(self.left), np.bool_)
+        found: NDArray[np.bool_] = shapely.intersects(outline, self._around)
+        return found
+
+    def fill(self, outline: Geometry) -> None:
+        """Something is put in that reaches no farther than this around its outline."""
+        if self.left.any():
+            near = shapely.buffer(outline, self._reach, join_style="mitre")
+            self._filled = shapely.union(self._filled, near)
+            self.left &= ~shapely.covers(self._filled, self._squares)
 
 
 def medians(
@@ -225,7 +272,7 @@ def medians(
     for item in items:
         if item.shown != names:
             raise uneven(len(names), len(item.shown))
-    seen = [item.seen(blocks, target, watch) for item in items]
+    seen = blocks.side_by_side(lambda item: item.seen(blocks, target, watch), items)
     read, counts = {}, np.zeros(target.shape, np.int16)
     for name in names:
         values, counted = _middle(blocks, [item.sources[name] for item in items], seen, target, watch)
@@ -248,10 +295,14 @@ def _middle(
 ) -> tuple[NDArray[np.float32], Origins]:
     """The median of one layer, 0 where no item has data, and how many have."""
     stack = np.empty((len(sources), *target.shape), np.float32)
-    for layer, source, left in zip(stack, sources, seen, strict=True):
+
+    def fill(number: int) -> None:
+        source, left = sources[number], seen[number]
         [(numbers, valid)] = warp.read(blocks, [source], target, watch)
         with watch.stage("render"):
-            layer[:] = render.physical(numbers, valid if left is None else valid & left, source)
+            stack[number] = render.physical(numbers, valid if left is None else valid & left, source)
+
+    blocks.side_by_side(fill, range(len(sources)))
     found = np.zeros(target.shape, np.float32)
     counts = np.zeros(target.shape, np.int16)
     with watch.stage("render"):

@@ -1,0 +1,140 @@
+"""Items on each other: who is opened, and whose pixels are seen, beside a loop that looks at one after the other."""
+
+import numpy as np
+import pytest
+import shapely
+from pyproj import Transformer
+
+from kartotek.errors import BadRequest, NotFound
+from kartotek.grids import NATIONAL, Grid
+from kartotek.stopwatch import Stopwatch
+from kartotek.storage import FolderStorage
+from pixels import stack
+from pixels.blocks import Blocks
+from pixels.coverage import REACH
+from pixels.stack import CELL, Candidate
+
+TARGET = Grid(crs=NATIONAL, left=600_000, top=6_700_000, resolution=40, columns=160, rows=130)
+TO_LONLAT = Transformer.from_crs(NATIONAL, "EPSG:4326", always_xy=True)
+
+
+def pixels_in(box):
+    """Where the centres of the target's pixels lie in a box of its CRS."""
+    x = TARGET.left + (np.arange(TARGET.columns) + 0.5) * TARGET.resolution
+    y = TARGET.top - (np.arange(TARGET.rows) + 0.5) * TARGET.resolution
+    left, bottom, right, top = box
+    return np.logical_and.outer((y >= bottom) & (y <= top), (x >= left) & (x <= right))
+
+
+def some(chance, count):
+    """Boxes here and there, some over all of the target, and what of each has data: not what its clouds hide."""
+    found = []
+    for _ in range(count):
+        x, y = chance.uniform(-3000, 7000), chance.uniform(-6000, 3000)
+        wide, high = chance.uniform(500, 9000, 2)
+        if chance.random() < 0.15:
+            x, y, wide, high = -1000, -7000, 9000, 9000
+        box = (TARGET.left + x, TARGET.top + y, TARGET.left + x + wide, TARGET.top + y + high)
+        data = pixels_in(box)
+        if chance.random() < 0.4:
+            data &= chance.random((TARGET.rows, TARGET.columns)) < chance.random()
+        found.append((box, data))
+    return found
+
+
+def candidates(items):
+    for number, (box, data) in enumerate(items):
+        outline = shapely.transform(shapely.segmentize(shapely.box(*box), 200), TO_LONLAT.transform, interleaved=False)
+        yield Candidate(number=number, footprint=outline, open=lambda data=data: data)
+
+
+def one_by_one(items, most):
+    """Each is opened that touches a square with a hole in it, until there is none."""
+    source, opened = np.full(TARGET.shape, -1), []
+    reach = REACH + 2 * TARGET.resolution
+    for number, (box, data) in enumerate(items):
+        if len(opened) == most or (source >= 0).all():
+            break
+        # As its outline comes back from longitude and latitude.
+        [outline] = [stack_outline(one) for one in candidates([(box, data)])]
+        rows, columns = np.nonzero(source < 0)
+        cells = {(row // CELL, column // CELL) for row, column in zip(rows, columns, strict=True)}
+        side = CELL * TARGET.resolution
+        around = [
+            shapely.box(TARGET.left + column * side - reach, TARGET.top - (row + 1) * side - reach,
+                        TARGET.left + (column + 1) * side + reach, TARGET.top - row * side + reach)
+            for row, column in cells
+        ]  # fmt: skip
+        if not shapely.intersects(outline, around).any():
+            continue
+        opened.append(number)
+        source[(source < 0) & data] = number
+    return source, opened
+
+
+def stack_outline(candidate):
+    return candidate.outline(NATIONAL)[0]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("seed", range(25))
+def test_who_is_opened_is_the_same_as_one_by_one(tmp_path, seed, remote):
+    chance = np.random.default_rng(seed)
+    items, most = some(chance, int(chance.integers(1, 25))), int(chance.choice([3, 64]))
+    storage = FolderStorage(tmp_path)
+    storage.remote = remote  # then they are read side by side
+    blocks = Blocks(storage, memory=1 << 20)
+    read = []
+
+    def shown(data, holes):
+        read.append(data)
+        return (np.where(data, 7, 0),), data
+
+    found = stack.first(blocks, candidates(items), TARGET, most, shown, Stopwatch())
+    source, opened = one_by_one(items, most)
+    assert list(found.opened) == opened and len(read) == len(opened)
+    assert np.array_equal(found.source, source)
+    assert found.channels is None if not opened else np.array_equal(found.channels[0] == 7, source >= 0)
+
+
+def test_those_that_lie_side_by_side_are_read_at_once(tmp_path):
+    """Eight stripes beside each other are one group; what lies under them waits, and is not opened."""
+    wide = TARGET.columns * TARGET.resolution / 8
+    low, high = TARGET.top - 9000, TARGET.top + 3000
+    stripes = [(TARGET.left + number * wide, low, TARGET.left + (number + 1) * wide, high) for number in range(8)]
+    items = [(box, pixels_in(box)) for box in [*stripes, (TARGET.left - 9e3, low, TARGET.left + 9e4, high)]]
+    groups = []
+
+    class Noted(Blocks):
+        def side_by_side(self, work, given):
+            groups.append(len(given))
+            return super().side_by_side(work, given)
+
+    blocks = Noted(FolderStorage(tmp_path), memory=1 << 20)
+    found = stack.first(blocks, candidates(items), TARGET, 64, lambda data, holes: ((data,), data), Stopwatch())
+    assert groups == [8] and found.opened == tuple(range(8)) and (found.source >= 0).all()
+
+
+def test_items_that_lack_a_layer_are_passed_over_unless_all_do(tmp_path):
+    blocks = Blocks(FolderStorage(tmp_path), memory=1 << 20)
+    whole = (TARGET.left - 3e3, TARGET.top - 9e3, TARGET.left + 9e3, TARGET.top + 3e3)
+    outline = next(candidates([(whole, None)])).footprint
+
+    def lacking():
+        raise NotFound("no layer")
+
+    def one(number, opening):
+        return Candidate(number=number, footprint=outline, open=opening)
+
+    def shown(data, holes):
+        return (data,), np.ones(TARGET.shape, np.bool_)
+
+    there = one(1, lambda: np.zeros(TARGET.shape))
+    found = stack.first(blocks, [one(0, lacking), there], TARGET, 9, shown, Stopwatch())
+    assert found.opened == (1,)
+    with pytest.raises(NotFound, match="no layer"):
+        stack.first(blocks, [one(0, lacking)], TARGET, 9, shown, Stopwatch())
+    uneven = one(2, lambda: np.zeros((*TARGET.shape, 3)))
+    nothing = np.zeros(TARGET.shape, np.bool_)
+    with pytest.raises(BadRequest, match=r"of some items and .* of others"):
+        stack.first(blocks, [there, uneven], TARGET, 9, lambda data, holes: ((data,), nothing), Stopwatch())
