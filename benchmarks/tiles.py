@@ -50,7 +50,10 @@ import tiles_scenes
 import tiles_shapes
 from tiles_shapes import SHAPES, Asked, Item, Request, Shape
 
+from catalog.store import Catalog
 from kartotek import matrices
+from kartotek.storage import FolderStorage
+from pixels.blocks import Blocks
 
 HERE = Path(__file__).resolve().parent
 SERVERS = ("titiler", "titiler-1thread", "kartotek", "floor")
@@ -145,6 +148,7 @@ def laid_out(folder: Path, kartotek: Path, *, far: bool, mosaic: bool) -> Iterat
         shutil.copy(folder / "kartotek.db", database := private / "kartotek.db")
         migrate = [kartotek, "migrate", "--database", f"sqlite:///{database}"]
         subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL)
+        remember(database, folder / "store", items)
         port = servers.free_port() if far else 0
         if far:
             command = [sys.executable, HERE / "tiles_peers" / "store.py", port, folder, FAR]
@@ -155,6 +159,13 @@ def laid_out(folder: Path, kartotek: Path, *, far: bool, mosaic: bool) -> Iterat
         if mosaic:
             load(folder, base, written)
         yield Place(folder=folder, kartotek=kartotek, database=database, documents=written, far=port, postgres=base)
+
+
+def remember(database: Path, store: Path, items: Sequence[Item]) -> None:
+    """Keep where the blocks of the COGs lie, as is done when items are published; these are older than that."""
+    with contextlib.closing(Catalog(f"sqlite:///{database}")) as catalog:
+        keys = [item.key(name) for item in items for name in ("B02", "B03", "B04", "B08")]
+        Blocks(FolderStorage(store), memory=0, kept=catalog.directories).directories(keys)
 
 
 def load(folder: Path, port: int, written: Path) -> None:

@@ -76,6 +76,8 @@ class Blocks:
         self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory"))
         self._coming: dict[Block, Future[NDArray[Any]]] = {}
         """Blocks that somebody reads just now; who wants one of them too waits for it."""
+        self._opening: dict[str, Future[Directory]] = {}
+        """Likewise of directories."""
         self._fetching = 0
         """How many threads read and decode."""
         self._lock = Lock()
@@ -89,21 +91,46 @@ class Blocks:
         return self.directories([key])[key]
 
     def directories(self, keys: Collection[str]) -> dict[str, Directory]:
-        """Key → the file's directory; those that are not kept anywhere are read from the files, all at once."""
+        """Key → the file's directory; those that are not kept anywhere are read from the files, all at once.
+
+        What another thread is reading already is waited for.
+        """
+        found: dict[str, Directory] = {}
+        mine: list[str] = []
+        others: dict[str, Future[Directory]] = {}
         with self._lock:
-            found = {key: file for key in keys if (file := self._directories.get(key)) is not None}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
-        if missing:
-            kept = self._kept.get(missing) if self._kept else {}
-            new = {key: directory.unpack(key, packed) for key, packed in kept.items()}
-            unknown = [key for key in missing if key not in new]
+            for key in dict.fromkeys(keys):
+                if (file := self._directories.get(key)) is not None:
+                    found[key] = file
+                elif key in self._opening:
+                    others[key] = self._opening[key]
+                else:
+                    self._opening[key] = Future()
+                    mine.append(key)
+        if mine:
+            found |= self._known(mine)
+        return found | {key: opening.result() for key, opening in others.items()}
+
+    def _known(self, mine: Sequence[str]) -> dict[str, Directory]:
+        """Directories that nobody else reads; whoever waits for them has them, or the error, when this returns."""
+        try:
+            kept = self._kept.get(mine) if self._kept else {}
+            found = {key: directory.unpack(key, packed) for key, packed in kept.items()}
+            unknown = [key for key in mine if key not in found]
             read = dict(zip(unknown, self._at_once(self._readers, self._opened, unknown), strict=True))
             ours = {key: file for key, file in read.items() if file.compression != GDAL}
             if ours and self._kept:
                 self._kept.put({key: directory.pack(file) for key, file in ours.items()})
+            found |= read
+        except BaseException as error:
             with self._lock:
-                for key, file in (new | read).items():
-                    self._directories[key] = found[key] = file
+                for key in mine:
+                    self._opening.pop(key).set_exception(error)
+            raise
+        with self._lock:
+            for key, file in found.items():
+                self._directories[key] = file
+                self._opening.pop(key).set_result(file)
         return found
 
     def _opened(self, key: str) -> Directory:

@@ -2,6 +2,7 @@ import random
 import shutil
 import struct
 import threading
+import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,6 +166,25 @@ def test_threads_that_read_at_once_get_what_one_gets(storage, keys):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, range(8)))
+
+
+def test_a_directory_that_many_ask_for_is_read_once_and_its_error_told_to_all(demo, keys):
+    class Slow(Counted):
+        def read(self, key, start=0, length=None):
+            time.sleep(0.05)  # so that all ask before the first has it
+            return super().read(key, start, length)
+
+    storage = Slow(demo.local.root)
+    blocks = Blocks(storage, memory=0)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(blocks.directories, [keys[:4], keys[2:6]] * 4))
+    assert storage.reads == 6
+    assert all({**found[0], **found[1]}[key] is file for one in found for key, file in one.items())
+    for _ in range(2):  # nothing of a failure is kept
+        with ThreadPoolExecutor(8) as pool:
+            told = [pool.submit(blocks.directories, ["nothing.tif", keys[7]]) for _ in range(8)]
+            assert all(isinstance(one.exception(), NotStored) for one in told)
+    assert blocks.directory(keys[7]).key == keys[7]
 
 
 @pytest.mark.parametrize(
