@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import rasterio
 import shapely
 from numpy.typing import NDArray
+from rasterio import features
 from shapely import Geometry
 
 from kartotek import footprints
@@ -24,10 +26,8 @@ from pixels.blocks import Blocks
 from pixels.coverage import REACH, Coverage
 from pixels.warp import Pixels, Source
 
-CELL = 32
-"""Pixels on a side of the squares by which holes are compared with footprints."""
-_OUTWARDS = np.array([-1, -1, 1, 1])
-"""Where left, bottom, right and top go as a box grows."""
+FINE = REACH / 2
+"""Units of a CRS of pixels that are narrower than what a footprint may lack."""
 _ROWS = 64
 """Rows whose median is computed at a time."""
 
@@ -46,14 +46,16 @@ class Candidate(Generic[Thing]):
     """Longitude and latitude."""
     open: Callable[[], Thing]
     """Gives what is wanted of it. Raises NotFound where it lacks a layer."""
-    _outlines: dict[str, tuple[Geometry, tuple[float, ...]]] = field(default_factory=dict)
+    _outlines: dict[tuple[str, float], tuple[Geometry, tuple[float, ...]]] = field(default_factory=dict)
 
-    def outline(self, crs: str) -> tuple[Geometry, tuple[float, ...]]:
-        """The footprint in a CRS, and its left, bottom, right and top."""
-        if crs not in self._outlines:
-            found = footprints.to_projected(self.footprint, crs)
-            self._outlines[crs] = found, found.bounds
-        return self._outlines[crs]
+    def outline(self, crs: str, grown: float) -> tuple[Geometry, tuple[float, ...]]:
+        """The footprint in a CRS, grown by units of it, and its left, bottom, right and top."""
+        key = crs, grown
+        if key not in self._outlines:
+            found = shapely.buffer(footprints.to_projected(self.footprint, crs), grown, join_style="mitre")
+            shapely.prepare(found)
+            self._outlines[key] = found, found.bounds
+        return self._outlines[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +194,20 @@ def _needed(
 ) -> Iterator[list[tuple[Candidate[Thing], Thing]]]:
     """Candidates that may fill a hole, in groups: of each group all are needed, whatever the others of it fill.
 
-    That is so of one that touches a square with a hole which those before it can't fill, since they end in there. Which
-    others are needed shows when those before them are put in.
+    That is so of one that may fill a hole which those before it can't, since they end before it. Which others are
+    needed shows when those before them are put in.
     """
     wrong: NotFound | None = None
     some, group = False, list[tuple[Candidate[Thing], Thing]]()
     holes = _Holes(target, source)
     for candidate in candidates:
-        outline, box = candidate.outline(target.crs)
-        touched = holes.touched(outline, box)
-        if not touched.any():
+        fills = holes.filled(candidate)
+        if fills is None:
             continue
-        if group and not (touched & holes.left).any():
+        if group and not (fills & holes.left).any():
             yield group
             group, holes = [], _Holes(target, source)
-            if not holes.touched(outline, box).any():
+            if holes.filled(candidate) is None:
                 continue
         try:
             thing = candidate.open()
@@ -215,7 +216,7 @@ def _needed(
             continue
         some = True
         group.append((candidate, thing))
-        holes.fill(outline)
+        holes.put(candidate)
     if group:
         yield group
     if wrong is not None and not some:
@@ -223,41 +224,47 @@ def _needed(
 
 
 class _Holes:
-    """The squares of a tile in which there is a hole."""
+    """The pixels of a target where there is nothing yet."""
 
     def __init__(self, target: Grid, source: Origins) -> None:
-        rows, columns = (-(-count // CELL) for count in target.shape)
-        padded = np.zeros((rows * CELL, columns * CELL), np.bool_)
-        padded[: target.rows, : target.columns] = source < 0
-        down, right = np.nonzero(padded.reshape(rows, CELL, columns, CELL).any(axis=(1, 3)))
-        side, self._reach = CELL * target.resolution, REACH + 2 * target.resolution
-        left, top = target.left + right * side, target.top - down * side
-        sides = left, top - side, left + side, top
-        # What a square has beyond the target is no hole.
-        bounds = target.bounds
-        self._squares = shapely.box(
-            left, np.maximum(top - side, bounds.bottom), np.minimum(left + side, bounds.right), top
-        )
-        self._around = shapely.box(*(edge + far for edge, far in zip(sides, self._reach * _OUTWARDS, strict=True)))
-        self._bounds = shapely.total_bounds(self._around)
-        self._filled: Geometry = shapely.Polygon()
-        self.left = np.ones(len(down), np.bool_)
+        self._target, self._holes = target, source < 0
+        far = REACH + 2 * target.resolution
+        # Where pixels are wide, what footprints lack of the data is less than one; and all that is opened for the sake
+        # of an edge would be opened for the same edge on every date.
+        self._may = far if target.resolution < FINE else -target.resolution
+        self._most = far
+        self._box = footprints.box(target.bounds)
+        self.left = self._holes.copy()
         """Those that what was put in can't fill."""
 
-    def touched(self, outline: Geometry, box: tuple[float, ...]) -> NDArray[np.bool_]:
-        """Those that an outline may reach into, whose left, bottom, right and top are given."""
-        left, bottom, right, top = self._bounds
-        if box[0] > right or box[2] < left or box[1] > top or box[3] < bottom:
-            return np.zeros(len(self.left), np.bool_)
-        found: NDArray[np.bool_] = shapely.intersects(outline, self._around)
-        return found
+    def filled(self, candidate: Candidate[Any]) -> NDArray[np.bool_] | None:
+        """The holes that an item may fill; None for none."""
+        found = self._inside(candidate, self._may)
+        if found is None:
+            return None
+        found &= self._holes
+        return found if found.any() else None
 
-    def fill(self, outline: Geometry) -> None:
-        """Something is put in that reaches no farther than this around its outline."""
-        if self.left.any():
-            near = shapely.buffer(outline, self._reach, join_style="mitre")
-            self._filled = shapely.union(self._filled, near)
-            self.left &= ~shapely.covers(self._filled, self._squares)
+    def put(self, candidate: Candidate[Any]) -> None:
+        """An item is put in."""
+        if self.left.any() and (found := self._inside(candidate, self._most)) is not None:
+            self.left &= ~found
+
+    def _inside(self, candidate: Candidate[Any], grown: float) -> NDArray[np.bool_] | None:
+        """Pixels whose centres lie in an item's grown outline; None for none."""
+        outline, (left, bottom, right, top) = candidate.outline(self._target.crs, grown)
+        bounds = self._target.bounds
+        if not (left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom):
+            return None
+        if outline.covers(self._box):
+            return np.ones(self._target.shape, np.bool_)
+        part = shapely.clip_by_rect(outline, *self._box.bounds)
+        if part.is_empty or part.area == 0:
+            return None
+        found: NDArray[np.bool_] = features.geometry_mask(
+            [part], self._target.shape, rasterio.Affine(*self._target.transform), invert=True
+        )
+        return found
 
 
 def medians(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 
 import numpy as np
 import orjson
@@ -14,6 +15,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from api.app import create_app
+from catalog import documents
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from catalog.store import Catalog
@@ -184,6 +186,61 @@ def test_the_clearest_lies_on_top_and_a_time_narrows(local, items):
     assert {items[one]["properties"]["datetime"][:10] for one in told} == {day}
     answer = local.get(f"{address}.png", params={"datetime": "1999-01-01/1999-12-31", "empty": "204"})
     assert answer.status_code == 204 and answer.headers["x-kartotek-items"] == "0 of 0"
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "clearest", "median"])
+def test_mosaics_are_alike_wherever_database_and_files_are(client, local, items, order):
+    """The clearest too, which are told by counts of squares that each database sums up."""
+    ids = of(items, "33VXG", "34VCM")
+    name = register(local, ids=ids, order=order, mask="clear")
+    assert register(client, ids=ids, order=order, mask="clear") == name
+    for z in (5, 7, 8):
+        x, y = middle(items[ids[0]], z)
+        path = f"/mosaics/{name}/tiles/SWEREF99TM10/{z}/{x}/{y}"
+        assert client.get(f"{path}.json").json() == local.get(f"{path}.json").json()
+        one, other = client.get(f"{path}.png"), local.get(f"{path}.png")
+        assert one.status_code == 200 and one.content == other.content
+    path, area = f"/mosaics/{name}/statistics?assets=B04,B11", items[ids[0]]["geometry"]
+    told, same = (one.post(path, json=area).json() for one in (client, local))
+    assert told == same and told["areas"][0]["statistics"][0]["count"] > 1000
+
+
+@pytest.fixture(scope="module")
+def july(demo, items, make_database, tmp_path_factory):
+    """A month of a county: two items side by side at thirty times each; and the storage of their files."""
+    catalog, storage = Catalog(make_database("sqlite", migrated=True)), Counted(tmp_path_factory.mktemp("july"))
+    kind = demo.catalog.collection(PUBLIC, L2A)
+    for name in of(items, "33VXG", "34VCM")[:2]:
+        for day in range(1, 31):
+            own = f"{name}-{day:02}"
+            assets = {band: {**items[name]["assets"][band]} for band in ("B02", "B03", "B04", "SCL")}
+            for asset in assets.values():
+                source = demo.local.root / asset["href"].removeprefix(MARKER)
+                asset["href"] = asset["href"].replace(name, own)
+                key = asset["href"].removeprefix(MARKER)
+                (storage.root / key).parent.mkdir(parents=True, exist_ok=True)
+                os.link(source, storage.root / key)
+            properties = {**items[name]["properties"], "datetime": f"2022-07-{day:02}T10:00:00Z"}
+            copy = {**items[name], "id": own, "properties": properties, "assets": assets}
+            catalog.publish(documents.stored(copy), collection=kind)
+    yield catalog, storage
+    catalog.close()
+
+
+@pytest.mark.parametrize(("order", "most"), [("newest", 4), ("clearest", 4), ("median", 32)])
+def test_a_month_of_a_county_is_not_opened_whole(july, items, order, most):
+    """At z7, of sixty items: those that leave no hole, or the 32 of a median, which the header tells."""
+    catalog, storage = july
+    settings = Settings(database=catalog.place, storage=str(storage.root))
+    client = TestClient(create_app(settings, catalog, storage))
+    x, y = mercator(items[of(items, "33VXG")[0]], 7)
+    name = register(client, order=order, datetime="2022-07-01/2022-07-31")
+    storage.opened.clear()
+    answer = client.get(f"/mosaics/{name}/tiles/WebMercatorQuad/7/{x}/{y}.png")
+    assert answer.status_code == 200, answer.text
+    opened, _, there = answer.headers["x-kartotek-items"].split()
+    assert int(there) == 60 and 0 < int(opened) <= most and (order != "median" or int(opened) == 32)
+    assert 0 < len(storage.opened) <= 3 * int(opened)
 
 
 def test_a_median_is_that_of_numpy(demo, local, items):

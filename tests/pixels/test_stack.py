@@ -12,18 +12,24 @@ from kartotek.storage import FolderStorage
 from pixels import stack
 from pixels.blocks import Blocks
 from pixels.coverage import REACH
-from pixels.stack import CELL, Candidate
+from pixels.stack import Candidate
 
 TARGET = Grid(crs=NATIONAL, left=600_000, top=6_700_000, resolution=40, columns=160, rows=130)
 TO_LONLAT = Transformer.from_crs(NATIONAL, "EPSG:4326", always_xy=True)
 
 
-def pixels_in(box):
-    """Where the centres of the target's pixels lie in a box of its CRS."""
+def centres():
+    """Eastings and northings of the target's pixels, (rows, columns) each."""
     x = TARGET.left + (np.arange(TARGET.columns) + 0.5) * TARGET.resolution
     y = TARGET.top - (np.arange(TARGET.rows) + 0.5) * TARGET.resolution
+    return np.meshgrid(x, y)
+
+
+def pixels_in(box):
+    """Where the centres of the target's pixels lie in a box of its CRS."""
+    x, y = centres()
     left, bottom, right, top = box
-    return np.logical_and.outer((y >= bottom) & (y <= top), (x >= left) & (x <= right))
+    return (y >= bottom) & (y <= top) & (x >= left) & (x <= right)
 
 
 def some(chance, count):
@@ -49,31 +55,21 @@ def candidates(items):
 
 
 def one_by_one(items, most):
-    """Each is opened that touches a square with a hole in it, until there is none."""
+    """Each is opened that may fill a hole, until there is none."""
     source, opened = np.full(TARGET.shape, -1), []
-    reach = REACH + 2 * TARGET.resolution
     for number, (box, data) in enumerate(items):
         if len(opened) == most or (source >= 0).all():
             break
         # As its outline comes back from longitude and latitude.
-        [outline] = [stack_outline(one) for one in candidates([(box, data)])]
-        rows, columns = np.nonzero(source < 0)
-        cells = {(row // CELL, column // CELL) for row, column in zip(rows, columns, strict=True)}
-        side = CELL * TARGET.resolution
-        around = [
-            shapely.box(TARGET.left + column * side - reach, TARGET.top - (row + 1) * side - reach,
-                        TARGET.left + (column + 1) * side + reach, TARGET.top - row * side + reach)
-            for row, column in cells
-        ]  # fmt: skip
-        if not shapely.intersects(outline, around).any():
+        outline = next(candidates([(box, data)])).outline(NATIONAL, 0.0)[0]
+        may = outline.buffer(REACH + 2 * TARGET.resolution, join_style="mitre")
+        if TARGET.resolution > 200:
+            may = outline.buffer(-TARGET.resolution, join_style="mitre")
+        if not shapely.contains_xy(may, *centres())[source < 0].any():
             continue
         opened.append(number)
         source[(source < 0) & data] = number
     return source, opened
-
-
-def stack_outline(candidate):
-    return candidate.outline(NATIONAL)[0]
 
 
 @pytest.mark.parametrize("remote", [False, True])
