@@ -1,5 +1,7 @@
 """Items on each other: who is opened, and whose pixels are seen, beside a loop that looks at one after the other."""
 
+import itertools
+
 import numpy as np
 import pytest
 import shapely
@@ -134,3 +136,20 @@ def test_items_that_lack_a_layer_are_passed_over_unless_all_do(tmp_path):
     nothing = np.zeros(TARGET.shape, np.bool_)
     with pytest.raises(BadRequest, match=r"of some items and .* of others"):
         stack.first(blocks, [there, uneven], TARGET, 9, lambda data, holes: ((data,), nothing), Stopwatch())
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_a_network_sorts_whatever_there_is(count):
+    """What sorts all rows of zeros and ones sorts all numbers (Knuth 5.3.4, Z)."""
+    layers = np.array(list(itertools.product((0, 1), repeat=count)), np.float32).T.copy()
+    wanted = np.sort(layers, axis=0)
+    stack._sort(layers)
+    assert np.array_equal(layers, wanted)
+
+
+@pytest.mark.parametrize("count", [17, 31, 32])
+def test_many_items_are_sorted_too(count):
+    layers = np.random.default_rng(count).normal(size=(count, 40, 30)).astype(np.float32)
+    wanted = np.sort(layers, axis=0)
+    stack._sort(layers)
+    assert np.array_equal(layers, wanted)
