@@ -104,7 +104,7 @@ class Measured:
         self._fits = fits
         self._kept: list[NDArray[np.float64]] = []
         self._waiting = 0
-        self._bins: NDArray[np.int64] | None = None
+        self._bins: NDArray[np.uint32] | None = None
         self._low, self._high, self._mean, self._squares = math.inf, -math.inf, 0.0, 0.0
         self.count = 0
 
@@ -134,9 +134,9 @@ class Measured:
     def _count(self) -> None:
         """Put what is kept into bins; seldom, since there are many of these."""
         if self._bins is None:
-            self._bins = np.zeros(1 << _BITS, np.int64)
+            self._bins = np.zeros(1 << _BITS, np.uint32)
         places = np.concatenate([_bin(values).astype(np.uint32) for values in self._kept] or [np.empty(0, np.uint32)])
-        self._bins += np.bincount(places, minlength=1 << _BITS)
+        self._bins += np.bincount(places, minlength=1 << _BITS).astype(np.uint32)
         self._kept, self._waiting = [], 0
 
     def weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
@@ -144,7 +144,7 @@ class Measured:
         if self._bins is not None:
             self._count()
             there = np.flatnonzero(self._bins)
-            return np.clip(_middle(there), self._low, self._high), self._bins[there]
+            return np.clip(_middle(there), self._low, self._high), self._bins[there].astype(np.int64)
         values = np.concatenate(self._kept)
         self._kept = [values]
         values.sort()
