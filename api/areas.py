@@ -1,6 +1,6 @@
 """Areas in the bodies of requests: GeoJSON's polygons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import shapely
@@ -37,6 +37,14 @@ def polygons_of(given: Mapping[str, Any]) -> list[BaseGeometry]:
     if (count := int(shapely.get_num_coordinates(found).sum())) > questions.MAX_VERTICES:
         raise BadRequest(f"body: {count} positions; at most {questions.MAX_VERTICES} are accepted, of all features")
     return found
+
+
+def together(polygons: Sequence[BaseGeometry]) -> BaseGeometry:
+    """A polygon that has all of several in it: of more than one, their convex hulls together.
+
+    Polygons of many positions may cross each other more often than could be told.
+    """
+    return polygons[0] if len(polygons) == 1 else shapely.union_all(shapely.convex_hull(polygons))
 
 
 def names_of(given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,6 +28,10 @@ ITEMS = "X-Kartotek-Items"
 BESIDE = 0.01
 """Degrees around a polygon in which footprints are looked for, since they are simplified inwards: 400 m at 69 degrees.
 """
+SIMPLE = 500
+"""Positions of a polygon up to which items are looked for in it, and not in its convex hull."""
+CROSSINGS = 100_000
+"""Times that two outlines may cross; a hundred times as often takes minutes and gigabytes."""
 LOOKED_AT = 1_000
 """Items that touch a tile which are looked at; a year of a place has some 300, a month of a county 200."""
 WIDE = 100_000.0
@@ -88,8 +92,14 @@ def find(catalog: Catalog, reader: Reader, definition: Definition, target: Grid)
 
 
 def within(catalog: Catalog, reader: Reader, definition: Definition, polygon: Geometry) -> Candidates:
-    """The items of a mosaic that touch a polygon in longitude and latitude."""
-    bounds = footprints.to_projected(polygon, NATIONAL).bounds
+    """The items of a mosaic that touch a polygon in longitude and latitude; its hull where it has many positions.
+
+    What lies in a hull and not in the polygon is passed over later.
+    """
+    if shapely.get_num_coordinates(polygon) > SIMPLE:
+        polygon = shapely.convex_hull(polygon)
+    # As many positions as tell roughly where it lies, however far it goes.
+    bounds = footprints.to_projected(polygon, NATIONAL, spacing=max(0.02, polygon.length / 10_000)).bounds
     ground = Bounds(*bounds) if all(math.isfinite(edge) for edge in bounds) else None
     return _found(catalog, reader, definition, shapely.buffer(polygon, BESIDE, quad_segs=2), ground)
 
@@ -102,7 +112,7 @@ def _found(
         return NONE
     own = definition.search.area
     # Of what the mosaic covers, what is in the tile: so that an item has to touch it there.
-    shape = around if own is None else shapely.intersection(own, around)
+    shape = around if own is None else _common(own, around)
     if shape.is_empty:
         return NONE
     page, unpack = catalog.packed(reader, replace(definition.search, area=shape, limit=LOOKED_AT))
@@ -117,6 +127,13 @@ def _found(
         unpack,
         more=page.next is not None,
     )
+
+
+def _common(own: Geometry, around: Geometry) -> Geometry:
+    """What two places have in common, or somewhat more where that has too many corners."""
+    if shapely.get_num_coordinates(own) * shapely.get_num_coordinates(around) > CROSSINGS:
+        around = shapely.convex_hull(around)
+    return shapely.intersection(own, around)
 
 
 def area(target: Grid) -> Geometry:
