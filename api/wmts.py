@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -152,4 +152,8 @@ def _asked(catalog: Catalog, layer: str, time: str | None) -> tuple[Callable[[Re
     if name == MOSAIC:
         return lambda reader: definitions.read(catalog, reader, render, time), MosaicTileQuery()
     given: Mapping[str, Any] = {"collections": [name], **({"datetime": time} if time else {})}
-    return lambda reader: definitions.made(catalog, reader, given), MosaicTileQuery(render=render)
+    try:
+        shown = MosaicTileQuery(render=render)
+    except ValidationError:  # a longer name than any render has
+        raise NotFound(f"no layer {layer[:60]!r}; GetCapabilities lists those that there are") from None
+    return lambda reader: definitions.made(catalog, reader, given), shown

@@ -156,6 +156,7 @@ def test_a_registered_mosaic_is_a_layer(local, item):
         ({"LAYER": "nope"}, "InvalidParameterValue"),
         ({"LAYER": "nope:true-colour"}, "InvalidParameterValue"),
         ({"LAYER": "sentinel-2-l2a:<nope>"}, "InvalidParameterValue"),
+        ({"LAYER": f"sentinel-2-l2a:{'x' * 300}"}, "InvalidParameterValue"),
         ({"LAYER": "mosaic:nope"}, "InvalidParameterValue"),
         ({"STYLE": "dark"}, "InvalidParameterValue"),
         ({"FORMAT": "image/gif"}, "InvalidParameterValue"),
