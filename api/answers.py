@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import shapely
 from shapely.geometry.base import BaseGeometry
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,13 +70,14 @@ def crop(request: Request, blocks: Blocks, found: Found, form: str, given: AreaQ
         subject = found()
         if form in encode.PICTURES:
             asked: Any = subject.drawing(given, area)
-            coverage, size, own = asked.coverage, 4, asked.coverage.grid
+            coverage, size, own, effort = asked.coverage, 4, asked.coverage.grid, asked.effort
         else:
             asked = subject.measures(given, area)
             field = asked.field
             coverage, size, own = field.coverage, (4 if field.computed else 2) * len(field.values), field.grid
+            effort = field.effort
         outline = Outline(area, coverage.places)
-        grid, copied = cut.target(own, outline, frame, coverage, size)
+        grid, copied = cut.target(own, outline, frame, coverage, size, effort=effort)
     headers = _tagged(asked.version, grid, form, area.wkb)
     if request.method == "GET" and tags.known(request, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -101,7 +101,7 @@ def statistics(blocks: Blocks, found: Found, given: StatisticsQuery, body: Mappi
     with watch.stage("index"):
         polygons, names = areas.polygons_of(body), areas.names_of(body)
         wanted, subject = given.told, found()
-        asked = subject.measures(given, shapely.union_all(polygons))
+        asked = subject.measures(given, areas.together(polygons))
     told = of_areas(blocks, asked.field, polygons, wanted, watch)
     content = {**subject.name, "areas": [{**name, "statistics": one} for name, one in zip(names, told, strict=True)]}
     headers = {**asked.told(), "Server-Timing": timing(watch)}

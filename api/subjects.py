@@ -22,7 +22,7 @@ from pixels import mosaic, numbers, render, stack
 from pixels.blocks import Blocks
 from pixels.composite import Composite
 from pixels.coverage import Coverage
-from pixels.field import Field
+from pixels.field import Field, effort
 from pixels.numbers import Numbers
 from pixels.render import Picture, Raster
 
@@ -45,6 +45,8 @@ class Drawing:
     coverage: Coverage
     draw: Callable[[Grid, Stopwatch], Raster | None]
     """Gives it on a grid; None where nothing is seen."""
+    effort: float
+    """How many times as long as to read the layers it takes to draw it."""
     version: str
     told: Callable[[], Mapping[str, str]]
 
@@ -89,7 +91,8 @@ class Item:
         def draw(window: Grid, watch: Stopwatch) -> Raster:
             return render.raster(self._blocks, found, window, watch)
 
-        return Drawing(coverage=found.coverage, draw=draw, version=found.version, told=dict)
+        heavy = effort(found.style.values, found.coverage)
+        return Drawing(coverage=found.coverage, draw=draw, effort=heavy, version=found.version, told=dict)
 
 
 class Mosaic:
@@ -146,9 +149,11 @@ class Mosaic:
             opened.update(dict.fromkeys(made.opened))
             return made.raster
 
+        coverage = stack.coverage(each, self._most)
         return Drawing(
-            coverage=stack.coverage(each, self._most),
+            coverage=coverage,
             draw=draw,
+            effort=effort(each[0].open().style.values, coverage, median=self._definition.order == "median"),
             version=self._version(render.VERSION, found, shown),
             told=lambda: found.told(opened),
         )

@@ -91,17 +91,31 @@ def from_projected(area: BaseGeometry, crs: str, *, spacing: float = 5000.0) -> 
     Edges are broken every `spacing` units first: a straight line of 100 km in UTM bends by 400 m in degrees, one of
     5 km by less than a metre.
     """
-    dense = shapely.segmentize(area, spacing) if grids.is_metric(crs) else area
+    broken = dense(area, spacing) if grids.is_metric(crs) else area
     to_lonlat = grids.transformer(crs, "EPSG:4326")
-    moved = shapely.transform(dense, lambda x, y: to_lonlat.transform(x, y), interleaved=False)
+    moved = shapely.transform(broken, lambda x, y: to_lonlat.transform(x, y), interleaved=False)
     return valid(moved)
 
 
 def to_projected(footprint: BaseGeometry, crs: str, *, spacing: float = 0.02) -> BaseGeometry:
     """A footprint's outline in another CRS; edges are broken every `spacing` degrees first, unless it is infinite."""
     from_lonlat = grids.transformer("EPSG:4326", crs)
-    dense = footprint if math.isinf(spacing) else shapely.segmentize(footprint, spacing)
-    return shapely.transform(dense, lambda x, y: from_lonlat.transform(x, y), interleaved=False)
+    broken = footprint if math.isinf(spacing) else dense(footprint, spacing)
+    return shapely.transform(broken, lambda x, y: from_lonlat.transform(x, y), interleaved=False)
+
+
+def dense(area: BaseGeometry, spacing: float) -> BaseGeometry:
+    """An area whose edges are broken every `spacing` units.
+
+    Ring by ring: whole polygons are looked at by GEOS for crossing edges too, and mended, which takes it seconds where
+    there are many positions.
+    """
+    if isinstance(area, MultiPolygon):
+        return MultiPolygon([dense(part, spacing) for part in area.geoms])
+    if not isinstance(area, Polygon) or area.is_empty:
+        return shapely.segmentize(area, spacing)
+    holes = [shapely.segmentize(ring, spacing) for ring in area.interiors]
+    return Polygon(shapely.segmentize(area.exterior, spacing), holes)
 
 
 def box(bounds: Bounds) -> Polygon:

@@ -11,7 +11,7 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio import features
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
@@ -25,7 +25,7 @@ SPACING = 0.005
 """Degrees after which edges are broken before they are projected: GeoJSON's are straight in longitude and latitude, and
 one of 300 m bends by less than a centimetre among pixels."""
 MAX_DEGREES = 1_000
-"""Of an outline within the files; a scene is two degrees wide."""
+"""Of the outlines of an answer within the files; a scene is two degrees wide."""
 MARGIN = 0.05
 """Degrees around the files by which polygons are cut, so that what lies far away is not projected."""
 
@@ -46,12 +46,10 @@ class Outline:
         west, south, east, north = shapely.union_all(seen).bounds
         near = shapely.box(west - MARGIN, south - MARGIN, east + MARGIN, north + MARGIN)
         self._polygon = polygon
-        self._near = polygon if near.contains(polygon) else shapely.intersection(polygon, near)
-        if self._near.length > MAX_DEGREES:
-            raise BadRequest(
-                f"the area's outline is {self._near.length:.0f} degrees long within the item's files; at most "
-                f"{MAX_DEGREES} will do"
-            )
+        self._near = polygon if near.contains(polygon) else _polygons(shapely.intersection(polygon, near))
+        self.length: float = self._near.length
+        """In degrees."""
+        check_length([self])
         self._projected: dict[str, BaseGeometry] = {}
 
     def projected(self, crs: str) -> BaseGeometry:
@@ -89,27 +87,45 @@ class Outline:
         )
         return found
 
-    def touched(self, grid: Grid) -> list[Place]:
-        """(rows, columns) of the parts of a grid's blocks that may have pixels in the polygon, row by row."""
+    def touched(self, grid: Grid) -> Iterator[Place]:
+        """(rows, columns) of the parts of a grid's blocks that may have pixels in the polygon.
+
+        They are found by halves, so that those of a large grid cost no more than there are of them, and come one by
+        one: whoever finds them too many need not know of all.
+        """
         polygon = self.projected(grid.crs)
         if polygon.is_empty or not np.isfinite(polygon.bounds).all():
-            return []
+            return
         left, bottom, right, top = polygon.bounds
         rows = _span((grid.top - top) / grid.resolution, (grid.top - bottom) / grid.resolution, grid.rows)
         columns = _span((left - grid.left) / grid.resolution, (right - grid.left) / grid.resolution, grid.columns)
-        places = list(_blocks(rows, columns))
-        boxes = [footprints.box(_part(grid, place).bounds) for place in places]
-        return [place for place, seen in zip(places, shapely.intersects(polygon, boxes), strict=True) if seen]
+        pending = [(rows, columns)]
+        while pending:
+            rows, columns = pending.pop()
+            place = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+            if not (rows and columns and polygon.intersects(footprints.box(part(grid, place).bounds))):
+                continue
+            halves = [(down, right) for down in _halves(rows) for right in _halves(columns)]
+            if len(halves) > 1:
+                pending += reversed(halves)
+            else:
+                yield place
+
+
+def check_length(outlines: Iterable[Outline]) -> None:
+    """Raises BadRequest where outlines are longer, together, than any that mean something."""
+    if (length := sum(outline.length for outline in outlines)) > MAX_DEGREES:
+        raise BadRequest(f"outlines of {length:.0f} degrees within the files; at most {MAX_DEGREES} will do, together")
 
 
 def windows(grid: Grid, outline: Outline | None = None) -> Iterator[Window]:
     """The parts of a grid that have pixels in an area, block by block; all of the grid without one."""
     if outline is None:
         for place in _blocks(range(grid.rows), range(grid.columns)):
-            yield _part(grid, place), place, None
+            yield part(grid, place), place, None
         return
     for place in outline.touched(grid):
-        window = _part(grid, place)
+        window = part(grid, place)
         inside = outline.mask(window)
         if inside is None or inside.any():
             yield window, place, inside
@@ -123,6 +139,15 @@ def footprint(grid: Grid) -> BaseGeometry:
 
 def _span(first: float, last: float, count: int) -> range:
     return range(max(0, math.floor(first)), min(count, math.ceil(last)))
+
+
+def _halves(span: range) -> list[range]:
+    """Pixels cut in two where a block ends; one part where they are of one block."""
+    first, last = span[0] // BLOCK, span[-1] // BLOCK
+    if first == last:
+        return [span]
+    middle = BLOCK * ((first + last + 1) // 2)
+    return [range(span.start, middle), range(middle, span.stop)]
 
 
 def _blocks(rows: range, columns: range) -> Iterator[Place]:
@@ -141,10 +166,11 @@ def _cut(span: range) -> Sequence[tuple[int, int]]:
 
 def block(grid: Grid, row: int, column: int) -> Grid:
     """A whole block of a grid, which may reach beyond it."""
-    return _part(grid, (slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)))
+    return part(grid, (slice(row * BLOCK, (row + 1) * BLOCK), slice(column * BLOCK, (column + 1) * BLOCK)))
 
 
-def _part(grid: Grid, place: Place) -> Grid:
+def part(grid: Grid, place: Place) -> Grid:
+    """Some of a grid's pixels."""
     rows, columns = place
     return Grid(
         crs=grid.crs,
@@ -164,11 +190,16 @@ def _clipped(polygon: BaseGeometry, target: Grid) -> list[BaseGeometry]:
         found = shapely.clip_by_rect(polygon, *around)
     except ShapelyError:  # a polygon whose edges have come to cross in the CRS
         found = polygon
-    return [part for part in shapely.get_parts(found) if isinstance(part, Polygon) and not part.is_empty]
+    return [part for part in _polygons(found).geoms if not part.is_empty]
+
+
+def _polygons(area: BaseGeometry) -> MultiPolygon:
+    """The polygons among what an area has come to be."""
+    return MultiPolygon([part for part in shapely.get_parts(area) if isinstance(part, Polygon)])
 
 
 def _area(polygon: BaseGeometry) -> float:
     """In a cylindrical equal-area projection of the sphere; good for shares."""
-    dense = shapely.segmentize(polygon, max(0.1, polygon.length / 100_000)) if not polygon.is_empty else polygon
+    dense = footprints.dense(polygon, max(0.1, polygon.length / 100_000))
     moved = shapely.transform(dense, lambda x, y: (x, np.degrees(np.sin(np.radians(y)))), interleaved=False)
     return float(moved.area)

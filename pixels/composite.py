@@ -20,7 +20,7 @@ from kartotek.stopwatch import Stopwatch
 from pixels import stack
 from pixels.blocks import Blocks
 from pixels.coverage import Coverage
-from pixels.field import Group, Value
+from pixels.field import Group, Value, effort
 from pixels.numbers import Numbers
 from pixels.stack import Candidate, Channels, Layers, Origins
 from pixels.warp import Pixels
@@ -63,6 +63,11 @@ class Composite:
     def coverage(self) -> Coverage:
         """Where the layers of all items lie."""
         return stack.coverage(self._candidates, self._most)
+
+    @property
+    def effort(self) -> float:
+        """More than 1 where formulas are long, and of medians."""
+        return effort((value.of for value in self.values), self.coverage, median=self.median)
 
     @cached_property
     def grid(self) -> Grid:

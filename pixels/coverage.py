@@ -63,12 +63,16 @@ class Coverage:
             rows=south - north,
         )
 
-    def reads(self, windows: Iterable[Grid]) -> float:
-        """The most pixels of layers that are read for windows, all of one resolution; nothing is opened for that."""
+    def reads(self, windows: Iterable[Grid], *, least: int | None = None) -> float:
+        """The most pixels of layers that are read for windows, all of one resolution; nothing is opened for that.
+
+        With `least` windows may lie on each other, and any of them counts as so many at least.
+        """
         windows = list(windows)
-        counts = np.array([window.rows * window.columns for window in windows])
+        counts = np.array([max(least or 0, window.rows * window.columns) for window in windows])
+        once = least is None
         if not self.footprints or not windows:
-            return _pixels(windows[0], self.items[0], counts.sum()) if windows else 0.0
+            return _pixels(windows[0], self.items[0], counts.sum(), once=once) if windows else 0.0
         boxes = np.array([footprints.box(window.bounds) for window in windows])
         depth, total, reach = np.zeros(len(windows), np.int64), 0.0, REACH + 2 * windows[0].resolution
         for outline, item in zip(self.footprints, self.items, strict=True):
@@ -76,7 +80,7 @@ class Coverage:
             shapely.prepare(near)
             read = shapely.intersects(near, boxes) & (depth < self.most)
             depth += read
-            total += _pixels(windows[0], item, counts[read].sum())
+            total += _pixels(windows[0], item, counts[read].sum(), once=once)
         return total
 
     def check(self, blocks: Blocks, target: Grid, pixels: float) -> None:
@@ -102,8 +106,10 @@ def of(sources: Iterable[Source]) -> Coverage:
     return Coverage(items=(tuple(source.grid for source in layers),), sources=layers)
 
 
-def _pixels(target: Grid, layers: Sequence[Grid], count: float, levels: Sequence[int] | None = None) -> float:
-    """How many pixels of layers are read for so many of a target.
+def _pixels(
+    target: Grid, layers: Sequence[Grid], count: float, levels: Sequence[int] | None = None, *, once: bool = True
+) -> float:
+    """How many pixels of layers are read for so many of a target; none of them twice if it is read `once`.
 
     `levels` are how many overviews each file has, where that is known; otherwise as many as ours have.
     """
@@ -114,7 +120,7 @@ def _pixels(target: Grid, layers: Sequence[Grid], count: float, levels: Sequence
         level = max(0, math.floor(math.log2(target.metres / grid.metres) + 1e-3))
         level = min(level, most_levels)
         # No more than the level has: the target may reach beyond it.
-        most = grid.rows * grid.columns / 4**level
+        most = grid.rows * grid.columns / 4**level if once else math.inf
         total += min(most, float(count) * (target.metres / (grid.metres * 2**level)) ** 2)
     return total
 

@@ -49,11 +49,14 @@ def _grid(crs: str, left: float, top: float, resolution: float) -> Grid:
     return Grid(crs=crs, left=left, top=top, resolution=resolution, columns=1, rows=1)
 
 
-def target(own: Grid, outline: Outline, frame: Frame, coverage: Coverage, size: int) -> tuple[Grid, bool]:
+def target(
+    own: Grid, outline: Outline, frame: Frame, coverage: Coverage, size: int, *, effort: float = 1.0
+) -> tuple[Grid, bool]:
     """The grid of a cut-out, and whether its pixels are the files' own or those of their overviews.
 
-    `own` is the grid of the finest layer, `coverage` that of all, `size` is how many bytes a pixel has. Raises NotFound
-    where the area lies outside of the files, and BadRequest where the cut-out would be too large; nothing is opened.
+    `own` is the grid of the finest layer, `coverage` that of all, `size` is how many bytes a pixel has, `effort` how
+    many times as long as to read it it takes to compute. Raises NotFound where the area lies outside of the files, and
+    BadRequest where the cut-out would be too large; nothing is opened.
     """
     base = frame.grid(own)
     is_own = grids.same_pixels(base.crs, own.crs) and _is_level(base.resolution, own.resolution)
@@ -76,7 +79,7 @@ def target(own: Grid, outline: Outline, frame: Frame, coverage: Coverage, size: 
         columns=columns,
         rows=rows,
     )
-    _check(made, coverage, size)
+    _check(made, coverage, size, effort)
     return made, is_own
 
 
@@ -86,18 +89,18 @@ def _is_level(resolution: float, own: float) -> bool:
     return ratio >= 1 and ratio == 2.0 ** round(math.log2(ratio))
 
 
-def _check(made: Grid, coverage: Coverage, size: int) -> None:
+def _check(made: Grid, coverage: Coverage, size: int, effort: float) -> None:
     pixels = made.rows * made.columns
     factor = max(pixels / MAX_PIXELS, pixels * size / MAX_BYTES)
     # Block by block only of what is no larger: there would be as many as somebody likes.
-    read = coverage.reads([made] if factor > 1 else (window for window, _, _ in windows(made)))
+    read = effort * coverage.reads([made] if factor > 1 else (window for window, _, _ in windows(made)))
     factor = max(factor, read / MAX_READ)
     if factor <= 1:
         return
     way = f"a resolution of {made.resolution * math.sqrt(factor) * 1.01:.3g} and more would do, or a smaller area"
     raise BadRequest(
-        f"{made.columns} x {made.rows} pixels, {pixels * size} bytes, of {read:.0f} pixels that are read; at most "
-        f"{MAX_PIXELS}, {MAX_BYTES} and {MAX_READ} will do: {way}, or fewer bands"
+        f"{made.columns} x {made.rows} pixels, {pixels * size} bytes, of {read:.0f} pixels that are read or computed; "
+        f"at most {MAX_PIXELS}, {MAX_BYTES} and {MAX_READ} will do: {way}, or fewer bands and shorter formulas"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from pixels.blocks import Blocks
 from pixels.coverage import Coverage
 from pixels.formula import Formula
 from pixels.warp import Pixels
+
+STEPS = 25
+"""Of a formula, that take as long for a pixel as all else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,12 @@ class Group:
     """Of full resolution."""
 
 
+def effort(values: Iterable[str | Formula], coverage: Coverage, *, median: bool = False) -> float:
+    """How many times as long as to read layers it takes to compute what is wanted of them, where that takes longer."""
+    steps = sum(1 if isinstance(value, str) else 1 + len(value.program) // STEPS for value in values)
+    return max(1.0, steps / len(coverage.items[0])) * (2 if median else 1)
+
+
 class Field(Protocol):
     """Gives values anywhere."""
 
@@ -65,6 +74,10 @@ class Field(Protocol):
     @property
     def grid(self) -> Grid:
         """That of the finest layer."""
+
+    @property
+    def effort(self) -> float:
+        """How many times as long as to read the layers it takes to compute the values."""
 
     def groups(self) -> list[Group]:
         """The values, by the grids on which they are looked at."""

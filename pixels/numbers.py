@@ -19,7 +19,7 @@ from kartotek.storage import MARKER
 from pixels import coverage, layers, render, warp
 from pixels.blocks import Blocks
 from pixels.coverage import Coverage
-from pixels.field import Group, Value
+from pixels.field import Group, Value, effort
 from pixels.formula import Formula
 from pixels.style import MAX_BANDS, Style
 from pixels.warp import Pixels, Source
@@ -56,6 +56,11 @@ class Numbers:
     def coverage(self) -> Coverage:
         """Where all layers lie, that of the mask too."""
         return coverage.of(self.sources[name] for name in self.names(self.values))
+
+    @property
+    def effort(self) -> float:
+        """More than 1 where formulas are long."""
+        return effort((value.of for value in self.values), self.coverage)
 
     @property
     def grid(self) -> Grid:

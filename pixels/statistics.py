@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +14,13 @@ from kartotek.errors import BadRequest
 from kartotek.grids import BLOCK, Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import areas, tally
-from pixels.areas import MAX_READ, Outline, windows
+from pixels.areas import MAX_READ, Outline, Place, windows
 from pixels.blocks import Blocks
 from pixels.field import Field, Group, Value
 from pixels.tally import Counted, Measured, Tally, Wanted
+
+LEAST = 1 << 12
+"""Pixels that a part of a block counts as at least: so many take no longer than to look at it at all."""
 
 
 def of_areas(
@@ -34,10 +37,12 @@ def of_areas(
         groups = asked.groups()
         places = list(dict.fromkeys(grid for group in groups for grid in group.coverage.places))
         outlines = [Outline(polygon, places) for polygon in polygons]
-        level = _level(groups, outlines)
+        areas.check_length(outlines)
+        level = _level(asked, groups, outlines)
         for group in groups:
             grid = group.grid.coarser(level)
-            group.coverage.check(blocks, grid, len(_touched(grid, outlines)) * BLOCK**2)
+            touched = {_block(place) for outline in outlines for place in outline.touched(grid)}
+            group.coverage.check(blocks, grid, len(touched) * BLOCK**2)
         # One after the other in the order in which they lie, so that neighbours find their blocks decoded.
         order = sorted(range(len(outlines)), key=lambda number: _corner(outlines[number], groups[0].grid))
     found: dict[int, list[dict[str, Any]]] = {}
@@ -49,31 +54,42 @@ def of_areas(
     return [found[number] for number in range(len(outlines))]
 
 
-def _level(groups: Sequence[Group], outlines: Sequence[Outline]) -> int:
+def _level(asked: Field, groups: Sequence[Group], outlines: Sequence[Outline]) -> int:
     """The first level at which all that is read, and all that is counted, is no more than may be."""
     for level in range(1 + max(grids.levels(group.grid.columns, group.grid.rows) for group in groups)):
-        read = counted = 0.0
-        for group in groups:
-            grid = group.grid.coarser(level)
-            touched = _touched(grid, outlines)
-            counted += sum(touched.values()) * len(group.values)
-            read += group.coverage.reads([areas.block(grid, *place) for place in touched])
-        if max(read, counted) <= MAX_READ:
+        if (work := sum(_work(asked, group, outlines, level) for group in groups)) <= MAX_READ:
             return level
+    what = f"{work:.0f} pixels" if math.isfinite(work) else "too many pixels"
     raise BadRequest(
-        f"{read:.0f} pixels would be read and {counted:.0f} counted at the coarsest overview; at most {MAX_READ} will "
-        "do: ask for fewer areas or bands at a time"
+        f"{what} would be read or counted at the coarsest overview; at most {MAX_READ} will do: ask for fewer areas or "
+        "bands at a time"
     )
 
 
-def _touched(grid: Grid, outlines: Sequence[Outline]) -> Counter[tuple[int, int]]:
-    """(row, column) of the blocks of a grid in which outlines lie → the pixels that are looked at in it."""
-    found: Counter[tuple[int, int]] = Counter()
+def _work(asked: Field, group: Group, outlines: Sequence[Outline], level: int) -> float:
+    """How many pixels are read, or counted if these are more; infinite where it need not be known how many.
+
+    Whole blocks are read once for all areas, but in a mosaic the items of each place are put together for each of them.
+    """
+    grid, counted = group.grid.coarser(level), 0.0
+    touched: dict[tuple[int, int], Grid] = {}
+    parts: list[Grid] = []
     for outline in outlines:
-        for rows, columns in outline.touched(grid):
-            size = (rows.stop - rows.start) * (columns.stop - columns.start)
-            found[rows.start // BLOCK, columns.start // BLOCK] += size
-    return found
+        for place in outline.touched(grid):
+            number, window = _block(place), areas.part(grid, place)
+            touched.setdefault(number, areas.block(grid, *number))
+            counted += len(group.values) * max(LEAST, window.rows * window.columns)
+            if counted > MAX_READ:
+                return math.inf
+            parts.append(window)
+    whole, each = group.coverage.reads(touched.values()), group.coverage.reads(parts, least=LEAST)
+    return max(counted, whole, each * asked.effort)
+
+
+def _block(place: Place) -> tuple[int, int]:
+    """The (row, column) of the block that some pixels are of."""
+    rows, columns = place
+    return rows.start // BLOCK, columns.start // BLOCK
 
 
 def _corner(outline: Outline, grid: Grid) -> tuple[int, int]:

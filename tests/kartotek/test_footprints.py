@@ -110,3 +110,11 @@ def test_to_projected_is_the_way_back():
 
 def test_a_box_is_the_bounds():
     assert footprints.box(Bounds(1, 2, 3, 5)).bounds == (1, 2, 3, 5)
+
+
+def test_edges_are_broken_as_geos_breaks_them_in_less_time():
+    """Of each ring, without a look at whether they cross."""
+    hole = shapely.Polygon([(0, 0), (4, 0), (4, 3)], [[(2, 0.5), (3, 1), (3.5, 0.7)]])
+    for area in (hole, shapely.MultiPolygon([hole, shapely.box(5, 0, 6, 1)]), shapely.LineString([(0, 0), (1, 1)])):
+        assert shapely.equals_exact(footprints.dense(area, 0.3), shapely.segmentize(area, 0.3))
+    assert footprints.dense(shapely.Polygon(), 0.3).is_empty
