@@ -78,7 +78,8 @@ class Published:
 ON_SQLITE = {
     ROOT / "tests" / name
     for name in (
-        "api/test_addresses.py", "api/test_clients.py", "api/test_conformance.py", "api/test_hostile_requests.py",
+        "api/test_addresses.py", "api/test_clients.py", "api/test_conformance.py", "api/test_hostile_pixels.py",
+        "api/test_hostile_requests.py",
         "api/test_private.py", "api/test_products.py", "api/test_requests.py", "api/test_viewer.py",
         "jobs/test_bulk.py", "jobs/test_deletion.py", "jobs/test_lines.py", "jobs/test_plan.py",
         "jobs/test_register.py", "jobs/test_convert.py", "jobs/test_sources.py", "jobs/test_upkeep.py",
