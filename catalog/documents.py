@@ -20,7 +20,7 @@ _ID = frozenset("/\0")
 _SERVER = frozenset(
     {
         *("self", "root", "parent", "collection", "items", "item", "child", "aggregate", "aggregations"),
-        *(f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("queryables", "sortables")),
+        *(f"http://www.opengis.net/def/rel/ogc/1.0/{name}" for name in ("queryables", "sortables", "tilesets-map")),
     }
 )
 """The links that depend on where the server stands, or on what else is in the catalog; it adds them to each answer."""
