@@ -4,6 +4,7 @@ import math
 import re
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, Field
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
@@ -70,6 +71,8 @@ class StatisticsQuery(Wanted):
             if len(numbers) != 2 or not (numbers[0] < numbers[1] and math.isfinite(numbers[1] - numbers[0])):
                 raise BadRequest(f"range: {self.range[:60]!r} is not LOW,HIGH: two numbers, the lower one first")
             span = numbers[0], numbers[1]
+            if not (np.diff(np.linspace(*span, self.bins + 1)) > 0).all():
+                raise BadRequest(f"range: {self.range[:60]!r} is too narrow for {self.bins} bins")
         return tally.Wanted(percentiles=percentiles, bins=self.bins, span=span)
 
 

@@ -184,16 +184,25 @@ def told(tally: Tally, wanted: Wanted) -> dict[str, Any]:
     values, counts = tally.weighted()
     median, *others = _percentiles(values, counts, (50.0, *wanted.percentiles))
     first, last = wanted.span or (low, high)
-    histogram = None
-    if math.isfinite(last - first):
-        found, edges = np.histogram(values, wanted.bins, (first, last), weights=counts)
-        histogram = {"edges": edges.tolist(), "counts": [int(count) for count in found]}
     return {
         **{"min": low, "max": high, "mean": mean, "std": deviation, "median": median},
         "percentiles": dict(zip(names, others, strict=True)),
-        "histogram": histogram,
+        "histogram": _histogram(values, counts, wanted.bins, first, last),
         "method": tally.method,
     }
+
+
+def _histogram(
+    values: NDArray[np.float64], counts: NDArray[np.int64] | None, bins: int, first: float, last: float
+) -> dict[str, Any] | None:
+    """The histogram; None where its bins would be wider, or narrower, than float64 can tell."""
+    if not math.isfinite(last - first):
+        return None
+    try:
+        found, edges = np.histogram(values, bins, (first, last), weights=counts)
+    except ValueError:
+        return None
+    return {"edges": edges.tolist(), "counts": [int(count) for count in found]}
 
 
 def _percentiles(values: NDArray[np.float64], counts: NDArray[np.int64] | None, wanted: Sequence[float]) -> list[float]:

@@ -495,6 +495,7 @@ WRONG = [
     ("assets=B04", {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": mapping(shapely.Point(18, 59.9).buffer(0.1, quad_segs=500))}] * 10}),
     ("assets=B04&percentiles=nan", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=B04&percentiles=101", mapping(shapely.box(18, 59, 18.1, 59.1))),
     ("assets=B04&range=1,1", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=B04&range=-1e308,1e308", mapping(shapely.box(18, 59, 18.1, 59.1))),
+    ("assets=B04&range=0,5e-324", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=B04&range=1,1.0000000000000004", mapping(shapely.box(18, 59, 18.1, 59.1))),
     ("assets=B04&bins=0", mapping(shapely.box(18, 59, 18.1, 59.1))), ("assets=nothing", mapping(shapely.box(18, 59, 18.1, 59.1))),
     ("expression=" + "exp(" * 90 + "nir", mapping(shapely.box(18, 59, 18.1, 59.1))),
     ("assets=B04", mapping(shapely.Point(18, 59.9).buffer(0.1, quad_segs=5_000))),
