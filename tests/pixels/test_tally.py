@@ -52,7 +52,7 @@ def test_no_numbers_and_one_number_have_statistics():
     assert (told["median"], told["std"], sum(told["histogram"]["counts"])) == (3.5, 0, 1)
 
 
-@pytest.mark.parametrize("values", [[0, 5e-324], [1e300], [1, 1 + 2**-52], [-1e308, 1e308]])
+@pytest.mark.parametrize("values", [[0, 5e-324], [1, 1 + 2**-52], [-1e308, 1e308]])
 def test_a_histogram_whose_bins_float64_cannot_tell_apart_is_none(values):
     found = Measured(100)
     found.add(np.array(values))
