@@ -103,7 +103,9 @@ def test_endpoints_and_the_readers_of_blocks_know_the_request(published, client)
             seen.add((threading.current_thread().name.partition("_")[0], logs.request.get()))
             return super().ranges(key, places)
 
-    app = create_app(Settings(url="http://catalog.test"), published.catalog, Watched(published.local.root))
+    storage = Watched(published.local.root)
+    storage.remote = True  # what lies on this machine is read by the endpoint's own thread
+    app = create_app(Settings(url="http://catalog.test"), published.catalog, storage)
     [item] = client.get("/search?limit=1").json()["features"]
     path = f"/tiles/{item['collection']}/{item['id']}/SWEREF99TM"
     for zoom in range(8):
