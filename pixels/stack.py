@@ -11,10 +11,8 @@ from functools import lru_cache, partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import rasterio
 import shapely
 from numpy.typing import NDArray
-from rasterio import features
 from shapely import Geometry
 
 from kartotek import footprints
@@ -26,6 +24,8 @@ from pixels.blocks import Blocks
 from pixels.coverage import REACH, Coverage
 from pixels.warp import Pixels, Source
 
+CELL = 16
+"""Pixels on a side of the squares by which outlines are looked at."""
 FINE = REACH / 2
 """Units of a CRS of pixels that are narrower than what a footprint may lack."""
 _PIXELS = 1 << 14
@@ -258,13 +258,31 @@ class _Holes:
             return None
         if outline.covers(self._box):
             return np.ones(self._target.shape, np.bool_)
-        part = shapely.clip_by_rect(outline, *self._box.bounds)
-        if part.is_empty or part.area == 0:
+        # Squares first, and only of those that an edge goes through each pixel.
+        cells = self._cells()
+        whole, touched = shapely.covers(outline, cells), shapely.intersects(outline, cells)
+        if not touched.any():
             return None
-        found: NDArray[np.bool_] = features.geometry_mask(
-            [part], self._target.shape, rasterio.Affine(*self._target.transform), invert=True
-        )
+        rows, columns = self._target.shape
+        down, across = -(-rows // CELL), -(-columns // CELL)
+        found = np.repeat(np.repeat(whole.reshape(down, across), CELL, axis=0), CELL, axis=1)[:rows, :columns]
+        parts = np.flatnonzero(touched & ~whole)
+        row = (parts // across * CELL)[:, None, None] + np.arange(CELL)[:, None]
+        column = (parts % across * CELL)[:, None, None] + np.arange(CELL)
+        row, column = (part[(row < rows) & (column < columns)] for part in np.broadcast_arrays(row, column))
+        step = self._target.resolution
+        x, y = self._target.left + (column + 0.5) * step, self._target.top - (row + 0.5) * step
+        found[row, column] = shapely.contains_xy(outline, x, y)
         return found
+
+    def _cells(self) -> NDArray[np.object_]:
+        """The target in squares, row by row; the last ones may reach beyond it."""
+        rows, columns = (-(-count // CELL) for count in self._target.shape)
+        down, across = np.divmod(np.arange(rows * columns), columns)
+        side = CELL * self._target.resolution
+        left, top = self._target.left + across * side, self._target.top - down * side
+        cells: NDArray[np.object_] = shapely.box(left, top - side, left + side, top)
+        return cells
 
 
 def medians(
