@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -206,7 +206,8 @@ def _needed(
             continue
         if group and not (fills & holes.left).any():
             yield group
-            group, holes = [], _Holes(target, source)
+            group = []
+            holes.look(source)
             if holes.filled(candidate) is None:
                 continue
         try:
@@ -227,22 +228,29 @@ class _Holes:
     """The pixels of a target where there is nothing yet."""
 
     def __init__(self, target: Grid, source: Origins) -> None:
-        self._target, self._holes = target, source < 0
+        self._target = target
         far = REACH + 2 * target.resolution
         # Where pixels are wide, what footprints lack of the data is less than one; and all that is opened for the sake
         # of an edge would be opened for the same edge on every date.
         self._may = far if target.resolution < FINE else -target.resolution
         self._most = far
         self._box = footprints.box(target.bounds)
+        self._last: tuple[tuple[int, float] | None, NDArray[np.bool_] | None] = None, None
+        """What `_inside` gave last: the same candidate is asked about, and then put in."""
+        self.look(source)
+
+    def look(self, source: Origins) -> None:
+        """Begin anew with the holes that there are now."""
+        self._holes = source < 0
         self.left = self._holes.copy()
-        """Those that what was put in can't fill."""
+        """Those that what was put in since can't fill."""
 
     def filled(self, candidate: Candidate[Any]) -> NDArray[np.bool_] | None:
         """The holes that an item may fill; None for none."""
         found = self._inside(candidate, self._may)
         if found is None:
             return None
-        found &= self._holes
+        found = found & self._holes
         return found if found.any() else None
 
     def put(self, candidate: Candidate[Any]) -> None:
@@ -251,7 +259,13 @@ class _Holes:
             self.left &= ~found
 
     def _inside(self, candidate: Candidate[Any], grown: float) -> NDArray[np.bool_] | None:
-        """Pixels whose centres lie in an item's grown outline; None for none."""
+        """Pixels whose centres lie in an item's grown outline, not to be changed; None for none."""
+        key = candidate.number, grown
+        if self._last[0] != key:
+            self._last = key, self._rasterized(candidate, grown)
+        return self._last[1]
+
+    def _rasterized(self, candidate: Candidate[Any], grown: float) -> NDArray[np.bool_] | None:
         outline, (left, bottom, right, top) = candidate.outline(self._target.crs, grown)
         bounds = self._target.bounds
         if not (left < bounds.right and right > bounds.left and bottom < bounds.top and top > bounds.bottom):
@@ -259,8 +273,7 @@ class _Holes:
         if outline.covers(self._box):
             return np.ones(self._target.shape, np.bool_)
         # Squares first, and only of those that an edge goes through each pixel.
-        cells = self._cells()
-        whole, touched = shapely.covers(outline, cells), shapely.intersects(outline, cells)
+        whole, touched = shapely.covers(outline, self._cells), shapely.intersects(outline, self._cells)
         if not touched.any():
             return None
         rows, columns = self._target.shape
@@ -275,6 +288,7 @@ class _Holes:
         found[row, column] = shapely.contains_xy(outline, x, y)
         return found
 
+    @cached_property
     def _cells(self) -> NDArray[np.object_]:
         """The target in squares, row by row; the last ones may reach beyond it."""
         rows, columns = (-(-count // CELL) for count in self._target.shape)
