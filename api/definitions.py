@@ -102,9 +102,14 @@ class Definition:
         found: Order = self.said.get("order", "newest")
         return found
 
+    @property
+    def median(self) -> bool:
+        """Whether it is the median of several items, and not one of them that is seen."""
+        return self.order == "median"
+
     def most(self, items: int) -> int:
         """Items that are opened for a tile, where there may be so many: fewer of a median."""
-        return min(items, MOST_OF_MEDIAN) if self.order == "median" else items
+        return min(items, MOST_OF_MEDIAN) if self.median else items
 
     @property
     def canonical(self) -> bytes:

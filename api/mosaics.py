@@ -93,15 +93,14 @@ class Tiles:
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        composed = mosaic.median if wanted.order == "median" else mosaic.first
         each = found.each(collection, lambda described: self._pictures.of(described, shown))
-        one = composed(self._blocks, each, target, most, watch)
+        one = mosaic.composed(self._blocks, each, target, most, watch, median=wanted.median)
         headers |= found.told(one.opened)
         if given.empty == "204" and (one.raster is None or not one.raster.valid.any()):
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
         with watch.stage("encode"):
             if encoded is None:
-                content = _sources(found, one, median=wanted.order == "median")
+                content = _sources(found, one, median=wanted.median)
             else:
                 content = encoded(one.raster or _nothing(target))
         headers["Server-Timing"] = tiles.timing(watch)

@@ -124,7 +124,7 @@ class Mosaic:
             return numbers.of_item(orjson.loads(described.item), style, names)
 
         each = found.each(self._kind, of_item)
-        return Composite(each, most=self._most, median=self._definition.order == "median"), found
+        return Composite(each, most=self._most, median=self._definition.median), found
 
     def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
         """The numbers of the items there."""
@@ -142,10 +142,9 @@ class Mosaic:
             return self._pictures.of(described, wanted)
 
         each, opened = stack.opened(found.each(self._kind, picture)), dict[int, None]()
-        composed = mosaic.median if self._definition.order == "median" else mosaic.first
 
         def draw(window: Grid, watch: Stopwatch) -> Raster | None:
-            made = composed(self._blocks, each, window, self._most, watch)
+            made = mosaic.composed(self._blocks, each, window, self._most, watch, median=self._definition.median)
             opened.update(dict.fromkeys(made.opened))
             return made.raster
 
@@ -153,7 +152,7 @@ class Mosaic:
         return Drawing(
             coverage=coverage,
             draw=draw,
-            effort=effort(each[0].open().style.values, coverage, median=self._definition.order == "median"),
+            effort=effort(each[0].open().style.values, coverage, median=self._definition.median),
             version=self._version(render.VERSION, found, shown),
             told=lambda: found.told(opened),
         )

@@ -30,11 +30,23 @@ class Mosaic:
     """Numbers of the items whose files were opened, in that order."""
 
 
-def first(
+def composed(
+    blocks: Blocks,
+    candidates: Iterable[Candidate[Picture]],
+    target: Grid,
+    most: int,
+    watch: Stopwatch,
+    *,
+    median: bool,
+) -> Mosaic:
+    """The picture on a target, of `most` items. Raises as `stack.first` and, of a median, as `stack.medians`."""
+    return (_median if median else _first)(blocks, candidates, target, most, watch)
+
+
+def _first(
     blocks: Blocks, candidates: Iterable[Candidate[Picture]], target: Grid, most: int, watch: Stopwatch
 ) -> Mosaic:
-    """The first item of each pixel. Raises as `stack.first`."""
-    palettes: list[NDArray[np.uint8] | None] = []
+    """The first item of each pixel."""
 
     def read(shown: Picture, holes: NDArray[np.bool_]) -> tuple[Channels, NDArray[np.bool_]] | None:
         layers = _layers(shown).read(blocks, target, holes, watch)
@@ -42,20 +54,19 @@ def first(
             return None
         with watch.stage("render"):
             drawn = render.drawn(shown, layers)
-        palettes.append(drawn.palette)
         return (drawn.shades,), drawn.valid
 
     found = stack.first(blocks, candidates, target, most, read, watch)
     raster = None
-    if found.channels is not None:
-        raster = Raster(found.channels[0], found.source >= 0, palettes[0])
+    if found.channels is not None and found.base is not None:
+        raster = Raster(found.channels[0], found.source >= 0, render.table(found.base))
     return Mosaic(raster, found.source, found.opened)
 
 
-def median(
+def _median(
     blocks: Blocks, candidates: Iterable[Candidate[Picture]], target: Grid, most: int, watch: Stopwatch
 ) -> Mosaic:
-    """What is shown of the median of each layer over `most` items. Raises as `first` and `stack.medians`."""
+    """What is shown of the median of each layer over the items."""
     chosen = list(islice(stack.usable(candidates, target), most))
     opened = tuple(candidate.number for candidate, _ in chosen)
     if not chosen:

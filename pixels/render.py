@@ -150,14 +150,13 @@ def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
     """The picture of pixels that were read, by the names of its sources; also of such as were computed of several."""
     style = shown.style
     seen = None if style.mask is None else kept(*read[style.mask], style.keep)
-    if shown.palette is not None:
+    palette = table(shown)
+    if shown.palette is not None and palette is not None:
         numbers, valid = read[style.names[0]]
-        palette = np.frombuffer(shown.palette, np.uint8).reshape(256, 4)
         valid = valid & (numbers < 256) if seen is None else valid & (numbers < 256) & seen
         nothing = int(np.argmin(palette[:, 3]))  # a number of no class
         return Raster(np.where(valid, numbers, nothing).astype(np.uint8)[..., None], valid, palette)
-    table = None if style.colors is None else _palette(style.colors)
-    least = 0 if table is None else 1
+    least = 0 if palette is None else 1
     shape = next(iter(read.values()))[0].shape
     shades = np.empty((*shape, len(style.values)), np.uint8)
     valid = np.ones(shape, np.bool_) if seen is None else seen
@@ -170,7 +169,14 @@ def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
             shades[..., channel] = _shades(physical, limits, style.gamma, least)
     if not valid.all():
         shades[~valid] = 0
-    return Raster(shades, valid, table)
+    return Raster(shades, valid, palette)
+
+
+def table(shown: Picture) -> NDArray[np.uint8] | None:
+    """RGBA of a picture's numbers, (256, 4); None where it is grey, or red, green and blue."""
+    if shown.palette is not None:
+        return np.frombuffer(shown.palette, np.uint8).reshape(256, 4)
+    return None if shown.style.colors is None else _palette(shown.style.colors)
 
 
 def values(

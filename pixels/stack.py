@@ -93,8 +93,11 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Stacked:
+class Stacked(Generic[Thing]):
     """Several items as one."""
+
+    base: Thing | None
+    """What lies at the bottom: of the first item in the order that has something there."""
 
     channels: Channels | None
     """(rows, columns) each, or with several values a pixel; None where there is nothing at all."""
@@ -145,7 +148,7 @@ def first(
     most: int,
     read: Callable[[Thing, NDArray[np.bool_]], tuple[Channels, NDArray[np.bool_]] | None],
     watch: Stopwatch,
-) -> Stacked:
+) -> Stacked[Thing]:
     """The first item of each pixel: until there is no hole, or `most` items are opened.
 
     `read` gives an item's channels, and where they are all there; None where it fills none of the holes it is given.
@@ -154,19 +157,20 @@ def first(
     """
     source = np.full(target.shape, -1, np.int16)
     channels: Channels | None = None
+    base: Thing | None = None
     opened: list[int] = []
     for some in _needed(candidates, target, source):
         some = some[: most - len(opened)]
         holes = source < 0
         read_now = blocks.side_by_side(lambda pair, holes=holes: read(pair[1], holes), some)  # type: ignore[misc]
-        for (candidate, _), found in zip(some, read_now, strict=True):
+        for (candidate, thing), found in zip(some, read_now, strict=True):
             opened.append(candidate.number)
             if found is None:
                 continue
             with watch.stage("render"):
                 new, valid = found
                 if channels is None:
-                    channels = tuple(channel.copy() for channel in new)
+                    channels, base = tuple(channel.copy() for channel in new), thing
                 fills = valid & (source < 0)
                 for channel, other in zip(channels, new, strict=True):
                     if channel.shape != other.shape:
@@ -175,7 +179,7 @@ def first(
                 source[fills] = candidate.number
         if len(opened) == most or (source >= 0).all():
             break
-    return Stacked(channels, source, tuple(opened))
+    return Stacked(base, channels, source, tuple(opened))
 
 
 def uneven(one: int, other: int) -> BadRequest:
