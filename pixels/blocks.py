@@ -6,8 +6,8 @@ Other rasters have blocks too, by GDAL.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from itertools import groupby
@@ -26,6 +26,7 @@ from kartotek.stopwatch import Stopwatch
 from kartotek.storage import Storage
 from pixels import directory, foreign
 from pixels.directory import GDAL, Directory
+from pixels.once import Once
 
 _DIRECTORIES = 64 << 20
 """Bytes of memory for directories that are kept: some 5000 of bands of a full granule."""
@@ -72,12 +73,8 @@ class Blocks:
         self._storage = storage
         self._kept = kept
         self._foreign = foreign.Files(storage)
-        self._blocks: LRUCache[Block, NDArray[Any]] = LRUCache(memory, getsizeof=attrgetter("nbytes"))
-        self._directories: LRUCache[Hashable, Directory] = LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory"))
-        self._coming: dict[Block, Future[NDArray[Any]]] = {}
-        """Blocks that somebody reads just now; who wants one of them too waits for it."""
-        self._opening: dict[str, Future[Directory]] = {}
-        """Likewise of directories."""
+        self._blocks: Once[Block, NDArray[Any]] = Once(LRUCache(memory, getsizeof=attrgetter("nbytes")))
+        self._directories: Once[str, Directory] = Once(LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory")))
         self._fetching = 0
         """How many threads read and decode."""
         self._lock = Lock()
@@ -95,43 +92,18 @@ class Blocks:
 
         What another thread is reading already is waited for.
         """
-        found: dict[str, Directory] = {}
-        mine: list[str] = []
-        others: dict[str, Future[Directory]] = {}
-        with self._lock:
-            for key in dict.fromkeys(keys):
-                if (file := self._directories.get(key)) is not None:
-                    found[key] = file
-                elif key in self._opening:
-                    others[key] = self._opening[key]
-                else:
-                    self._opening[key] = Future()
-                    mine.append(key)
-        if mine:
-            found |= self._known(mine)
-        return found | {key: opening.result() for key, opening in others.items()}
+        return self._directories.get(keys, self._known)
 
-    def _known(self, mine: Sequence[str]) -> dict[str, Directory]:
-        """Directories that nobody else reads; whoever waits for them has them, or the error, when this returns."""
-        try:
-            kept = self._kept.get(mine) if self._kept else {}
-            found = {key: directory.unpack(key, packed) for key, packed in kept.items()}
-            unknown = [key for key in mine if key not in found]
-            read = dict(zip(unknown, self._at_once(self._readers, self._opened, unknown), strict=True))
-            ours = {key: file for key, file in read.items() if file.compression != GDAL}
-            if ours and self._kept:
-                self._kept.put({key: directory.pack(file) for key, file in ours.items()})
-            found |= read
-        except BaseException as error:
-            with self._lock:
-                for key in mine:
-                    self._opening.pop(key).set_exception(error)
-            raise
-        with self._lock:
-            for key, file in found.items():
-                self._directories[key] = file
-                self._opening.pop(key).set_result(file)
-        return found
+    def _known(self, keys: Sequence[str]) -> dict[str, Directory]:
+        """Directories that nobody has at hand."""
+        kept = self._kept.get(keys) if self._kept else {}
+        found = {key: directory.unpack(key, packed) for key, packed in kept.items()}
+        unknown = [key for key in keys if key not in found]
+        read = dict(zip(unknown, self._at_once(self._readers, self._opened, unknown), strict=True))
+        ours = {key: file for key, file in read.items() if file.compression != GDAL}
+        if ours and self._kept:
+            self._kept.put({key: directory.pack(file) for key, file in ours.items()})
+        return found | read
 
     def _opened(self, key: str) -> Directory:
         try:
@@ -147,23 +119,7 @@ class Blocks:
         What is not kept decoded is read, a file's neighbouring blocks in one request where the storage can do that,
         and all files' at once; what another thread is reading already is waited for.
         """
-        found: dict[Block, NDArray[Any]] = {}
-        mine: list[Block] = []
-        others: dict[Block, Future[NDArray[Any]]] = {}
-        with self._lock:
-            for block in wanted:
-                if (pixels := self._blocks.get(block)) is not None:
-                    found[block] = pixels
-                elif block in self._coming:
-                    others[block] = self._coming[block]
-                else:
-                    self._coming[block] = Future()
-                    mine.append(block)
-        if mine:
-            found |= self._fetched(mine, files, watch)
-        with watch.stage("read"):
-            found |= {block: coming.result() for block, coming in others.items()}
-        return found
+        return self._blocks.get(wanted, lambda mine: self._fetched(mine, files, watch), watch.stage("read"))
 
     def window(self, file: Directory, level: int, rows: slice, columns: slice) -> NDArray[Any]:
         """Pixels of a level as they lie in the file, (samples, rows, columns); the window must lie inside the level."""
@@ -187,7 +143,7 @@ class Blocks:
     def _fetched(
         self, mine: Sequence[Block], files: Mapping[str, Directory], watch: Stopwatch
     ) -> dict[Block, NDArray[Any]]:
-        """Blocks that nobody else reads; whoever waits for them has them, or the error, when this returns."""
+        """Blocks that nobody has at hand."""
         with self._lock:
             self._fetching += 1
         try:
@@ -205,22 +161,12 @@ class Blocks:
                 # Where others decode too the processors are busy, and handing over costs more than it brings.
                 decoders = self._decoders if self._fetching == 1 else None
                 pixels = self._at_once(decoders, lambda pair: decode(pair[1], files[pair[0].key]), list(pairs))
-        except BaseException as error:
-            with self._lock:
-                for block in mine:
-                    self._coming.pop(block).set_exception(error)
-            raise
         finally:
             with self._lock:
                 self._fetching -= 1
         found = dict(zip(ordered, pixels, strict=True))
         for some in by_gdal:
             found |= some
-        with self._lock:
-            for block, decoded in found.items():
-                if decoded.nbytes <= self._blocks.maxsize:
-                    self._blocks[block] = decoded
-                self._coming.pop(block).set_result(decoded)
         return found
 
     def _packed(self, run: Sequence[Block], file: Directory) -> list[bytes]:
@@ -236,9 +182,8 @@ class Blocks:
             block = Block(file.key, level, number)
             if block in wanted:
                 found[block] = pixels
-            elif pixels.nbytes <= self._blocks.maxsize:
-                with self._lock:
-                    self._blocks[block] = pixels
+            else:
+                self._blocks.keep(block, pixels)
         return found
 
     def side_by_side(self, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:

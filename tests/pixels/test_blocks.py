@@ -126,7 +126,7 @@ def everything(blocks, keys):
 
 def held(blocks):
     """Bytes of the decoded blocks that are kept."""
-    return sum(block.nbytes for block in blocks._blocks.values())
+    return sum(block.nbytes for block in blocks._blocks._kept.values())
 
 
 @pytest.mark.parametrize("memory", [0, 100_000, 3 << 20])
@@ -234,7 +234,7 @@ def test_kept_directories_take_no_more_memory_than_is_set_aside(tmp_path):
     blocks = Blocks(FolderStorage(tmp_path), memory=0)
     (tmp_path / "head.tif").write_bytes(content)
     assert blocks.directory("head.tif") is blocks.directory("head.tif")
-    assert blocks._directories.currsize == kept[0].memory and blocks._directories.maxsize <= 64 << 20
+    assert blocks._directories._kept.currsize == kept[0].memory and blocks._directories._kept.maxsize <= 64 << 20
 
 
 def test_a_file_that_ends_in_its_directory_is_refused(tmp_path):

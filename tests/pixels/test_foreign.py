@@ -415,7 +415,7 @@ def test_a_file_that_is_cut_short_is_told_by_name(tmp_path, profile):
         blocks = Blocks(FolderStorage(tmp_path), memory=64 << 20)
         with pytest.raises(NotFound, match=r"^x\.tif: can't be read"):
             blocks.window(blocks.directory("x.tif"), 0, slice(0, SIDE), slice(0, SIDE))
-        assert not blocks._coming
+        assert not blocks._blocks._coming
 
 
 @pytest.mark.parametrize("profile", ["strips of 64 rows, LZW", "ZSTD", "JPEG 2000, tiles of 1024 pixels"])
@@ -449,7 +449,7 @@ def test_a_storage_that_does_not_answer_is_not_the_files_fault(tmp_path):
             warp.read(blocks, [source()], tile())
         storage.patience = 10**9
         [(_, valid)] = warp.read(blocks, [source()], tile())
-        assert valid.any() and not blocks._coming
+        assert valid.any() and not blocks._blocks._coming
 
 
 @pytest.mark.parametrize(
