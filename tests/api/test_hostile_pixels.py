@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -23,7 +24,10 @@ CACHE = 64
 MOST = 256 << 20
 """Bytes above idle that an answer may take, beside the cache."""
 PATIENCE = 10.0
-"""Seconds that an answer may take, of the processors: what it would be on a machine that does nothing else."""
+"""Seconds that an answer may take."""
+TRIES = 3
+"""Times that a request is sent whose answer took longer: other tests, and other machines on the same processors, make an answer
+wait for minutes at times. What is too costly is too costly each time."""
 L2A = "sentinel-2-l2a"
 ALL = "B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12,SCL"
 SETS = ("WebMercatorQuad", "SWEREF99TM", "SWEREF99TM10")
@@ -254,16 +258,26 @@ class Asking:
 
     def ask(self, method, target, body):
         """Its answer: (status, body)."""
+        for _ in range(TRIES):
+            took, status, found = self.ask_once(method, target, body)
+            if took <= PATIENCE:
+                break
+        self.slowest = max(self.slowest, (took, f"{method} {target[:300]}"))
+        return status, found
+
+    def ask_once(self, method, target, body):
         # From here on the highest is this answer's.
         self.status.with_name("clear_refs").write_text("5")
         connection = http.client.HTTPConnection(*self.server.place, timeout=120)
         content = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
-        began = self.worked()
+        began, worked = time.perf_counter(), self.worked()
         connection.request(method, target, content, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         found = answer.read()
+        took, worked = time.perf_counter() - began, self.worked() - worked
         what = f"{method} {target[:300]} {(content or b'')[:300]!r}"
-        self.slowest = max(self.slowest, (self.worked() - began, what))
+        if took > PATIENCE:
+            print(f"{took:.1f} s, {worked:.1f} of the processors: {what}; {answer.headers.get('Server-Timing')}")
         self.highest = max(self.highest, (self.memory("VmHWM"), what))
         connection.close()
         self.statuses.append(answer.status)
@@ -272,10 +286,10 @@ class Asking:
             kind = answer.headers["Content-Type"]
             reason = json.loads(found)["detail"] if "json" in kind else re.search(rb"ExceptionText>(.+?)<", found)[1]
             assert len(reason) > 5, (found, what)
-        return answer.status, found
+        return took, answer.status, found
 
     def worked(self):
-        """Seconds that the server has had of the processors: other tests make it wait, and answers no costlier."""
+        """Seconds that the server has had of the processors."""
         times = psutil.Process(self.server.process.pid).cpu_times()
         return times.user + times.system
 
