@@ -7,12 +7,12 @@ bits, which is what bands are; `Numba` caches what it compiles beside this file,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import numpy as np
-from numba import boolean, float32, float64, int64, types, uint8, uint16, uint32, void
+from numba import boolean, float32, float64, int32, int64, types, uint8, uint16, uint32, void
 
 from kartotek.sampling import EDGE, STEP
 
@@ -23,13 +23,16 @@ _ZERO, _HALF, _ONE, _LEAST = np.float32(0), np.float32(0.5), np.float32(1), np.f
 
 
 def _compiled(*signatures: Any) -> Callable[[Any], Any]:
-    """Compile for these types, now, without Python's lock; from the cache where there is a place for one."""
+    """Compile for these types, now, without Python's lock; from the cache where there is a place for one.
+
+    What is divided by zero is infinite or no number, as NumPy has it: to look for that keeps loops from being vectors.
+    """
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(list(signatures), nogil=True, cache=True)(function)
+            return numba.njit(list(signatures), nogil=True, error_model="numpy", cache=True)(function)
         except RuntimeError:  # there is no folder that it may write to
-            return numba.njit(list(signatures), nogil=True)(function)
+            return numba.njit(list(signatures), nogil=True, error_model="numpy")(function)
 
     return compiled
 
@@ -135,54 +138,81 @@ def bilinear(sources, columns, rows, top, left, nothing, fill, apart, result):  
     `sources` and `result` are (bands, rows, columns). Each band has the number without data, -1 where each pixel has
     data, what stands where there is none, and whether a value that comes out as the former is raised by one.
     """
+    # The pixels between two control points go together, in steps that compilers make vectors of: where they lie, what
+    # their neighbours weigh, then for each band the neighbours and what they come to.
     bands, height, width = sources.shape
+    flat = sources.reshape(bands, height * width)
     count = -(-result.shape[2] // STEP)
     x_starts, x_slopes = np.empty(count + 1), np.empty(count)
     y_starts, y_slopes = np.empty(count + 1), np.empty(count)
-    one = np.uint64(1)
+    x, y, first = np.empty(STEP), np.empty(STEP), np.empty(STEP, np.int64)
+    weights, neighbours = np.empty((5, STEP), np.float32), np.empty((4, STEP), sources.dtype)
+    found = np.empty(STEP, np.int32)
+    one, below = np.uint64(1), np.uint64(width)
     for row in range(result.shape[1]):
         _line(columns, top + row, left // STEP, x_starts, x_slopes)
         _line(rows, top + row, left // STEP, y_starts, y_slopes)
-        for column in range(result.shape[2]):
-            point, step = column // STEP, column % STEP
-            x = x_starts[point] + x_slopes[point] * step
-            y = y_starts[point] + y_slopes[point] * step
-            if x >= 0.5 and y >= 0.5 and x < width - 0.5 and y < height - 0.5:
+        for point in range(count):
+            for step in range(STEP):
+                x[step] = x_starts[point] + x_slopes[point] * step
+                y[step] = y_starts[point] + y_slopes[point] * step
+            start, most = point * STEP, min(STEP, result.shape[2] - point * STEP)
+            # They lie on a line, so that its ends tell of all.
+            if not (
+                min(x[0], x[STEP - 1]) >= 0.5
+                and min(y[0], y[STEP - 1]) >= 0.5
+                and max(x[0], x[STEP - 1]) < width - 0.5
+                and max(y[0], y[STEP - 1]) < height - 0.5
+            ):
+                for band in range(bands):
+                    for step in range(most):
+                        result[band, row, start + step] = (
+                            _weighed(sources, band, x[step], y[step], nothing[band], int64(fill[band]), apart[band])
+                            if x[step] >= -EDGE
+                            and x[step] < width - EDGE
+                            and y[step] >= -EDGE
+                            and y[step] < height - EDGE
+                            else int64(fill[band])
+                        )
+                continue
+            for step in range(STEP):
                 # Above zero, so that to cut off is to round down, and no index counts from the end.
-                j, i = int64(x - 0.5), int64(y - 0.5)
-                across, down = float32((x - 0.5) - j), float32((y - 0.5) - i)
+                j, i = int64(x[step] - 0.5), int64(y[step] - 0.5)
+                across, down = float32((x[step] - 0.5) - j), float32((y[step] - 0.5) - i)
                 upper_left, upper_right = (_ONE - across) * (_ONE - down), across * (_ONE - down)
                 lower_left, lower_right = (_ONE - across) * down, across * down
-                weights = upper_left + upper_right + lower_left + lower_right
-                r, c = np.uint64(i), np.uint64(j)
-                for band in range(bands):
-                    without = nothing[band]
-                    first, second = sources[band, r, c], sources[band, r, c + one]
-                    third, fourth = sources[band, r + one, c], sources[band, r + one, c + one]
-                    if (
-                        int64(first) != without
-                        and int64(second) != without
-                        and int64(third) != without
-                        and int64(fourth) != without
-                    ):
-                        total = upper_left * float32(first)
-                        total += upper_right * float32(second)
-                        total += lower_left * float32(third)
-                        total += lower_right * float32(fourth)
-                        found = int64(total / weights + _HALF)
-                        result[band, row, column] = without + 1 if apart[band] and found == without else found
-                    else:
-                        result[band, row, column] = _weighed(
-                            sources, band, x, y, without, int64(fill[band]), apart[band]
-                        )
-            elif x >= -EDGE and x < width - EDGE and y >= -EDGE and y < height - EDGE:
-                for band in range(bands):
-                    result[band, row, column] = _weighed(
-                        sources, band, x, y, nothing[band], int64(fill[band]), apart[band]
-                    )
-            else:
-                for band in range(bands):
-                    result[band, row, column] = fill[band]
+                weights[0, step], weights[1, step] = upper_left, upper_right
+                weights[2, step], weights[3, step] = lower_left, lower_right
+                weights[4, step] = upper_left + upper_right + lower_left + lower_right
+                first[step] = i * width + j
+            for band in range(bands):
+                source, without = flat[band], nothing[band]
+                for step in range(STEP):
+                    upper = np.uint64(first[step])
+                    lower = upper + below
+                    neighbours[0, step], neighbours[1, step] = source[upper], source[upper + one]
+                    neighbours[2, step], neighbours[3, step] = source[lower], source[lower + one]
+                lacking = False
+                for step in range(STEP):
+                    for neighbour in range(4):
+                        lacking |= int64(neighbours[neighbour, step]) == without
+                for step in range(STEP):
+                    total = weights[0, step] * float32(neighbours[0, step])
+                    total += weights[1, step] * float32(neighbours[1, step])
+                    total += weights[2, step] * float32(neighbours[2, step])
+                    total += weights[3, step] * float32(neighbours[3, step])
+                    found[step] = int32(total / weights[4, step] + _HALF)
+                for step in range(most):
+                    value = found[step]
+                    result[band, row, start + step] = value + 1 if apart[band] and value == without else value
+                if lacking:
+                    for step in range(most):
+                        for neighbour in range(4):
+                            if int64(neighbours[neighbour, step]) == without:
+                                result[band, row, start + step] = _weighed(
+                                    sources, band, x[step], y[step], without, int64(fill[band]), apart[band]
+                                )
+                                break
 
 
 @_compiled(
@@ -267,15 +297,26 @@ def differences(band, result):  # type: ignore[no-untyped-def]
             result[row, column] = 0
 
 
-@_compiled(
-    *_for_all(lambda kind: void(kind[:, :], boolean[:, :], uint8[::1], int64, uint8[:, :, ::1], boolean[:, ::1]))
-)
-def painted(numbers, valid, table, channel, shades, seen):  # type: ignore[no-untyped-def]
-    """`np.take(table, numbers)` into a channel of a picture, and where this band has data too."""
-    for row in range(numbers.shape[0]):
-        for column in range(numbers.shape[1]):
-            shades[row, column, channel] = table[numbers[row, column]]
-            seen[row, column] &= valid[row, column]
+def _of_layers(kind: Any) -> Iterator[Any]:
+    """One layer, or three: whether they lie in one piece is not known."""
+    for count in (1, 3):
+        parts = kind[:, :], boolean[:, :], uint8[::1]
+        layers = (types.UniTuple(part, count) for part in parts)  # type: ignore[no-untyped-call]
+        yield void(*layers, uint8[:, :, ::1], boolean[:, ::1])
+
+
+@_compiled(*(signature for kind in TYPES.values() for signature in _of_layers(kind)))
+def painted(numbers, valid, tables, shades, seen):  # type: ignore[no-untyped-def]
+    """`np.take(table, numbers)` of layers as the channels of a picture, or 0 where one of them has no data.
+
+    `seen` is where the picture is looked at, and has data in all layers afterwards.
+    """
+    for row in range(seen.shape[0]):
+        for column in range(seen.shape[1]):
+            for layer in range(len(valid)):
+                seen[row, column] &= valid[layer][row, column]
+            for layer in range(len(numbers)):
+                shades[row, column, layer] = tables[layer][numbers[layer][row, column]] if seen[row, column] else 0
 
 
 @_compiled(*_for_all(lambda kind: void(kind[:, :], int64, boolean[:, ::1])))

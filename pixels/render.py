@@ -160,16 +160,37 @@ def drawn(shown: Picture, read: Mapping[str, Pixels]) -> Raster:
     shape = next(iter(read.values()))[0].shape
     shades = np.empty((*shape, len(style.values)), np.uint8)
     valid = np.ones(shape, np.bool_) if seen is None else seen
+    if _painted(shown, read, least, shades, valid):
+        return Raster(shades, valid, palette)
     for channel, (value, limits) in enumerate(zip(style.values, style.limits, strict=True)):
         if isinstance(value, str):
-            _stretch(*read[value], shown.sources[value], limits, style.gamma, least, shades, channel, valid)
+            numbers, has_data = read[value]
+            shades[..., channel] = _stretched(numbers, shown.sources[value], limits, style.gamma, least)
+            valid &= has_data
         else:
             physical = values(value, shown.sources, read, style.floor)
-            valid &= np.isfinite(physical)
             shades[..., channel] = _shades(physical, limits, style.gamma, least)
+            valid &= np.isfinite(physical)
     if not valid.all():
         shades[~valid] = 0
     return Raster(shades, valid, palette)
+
+
+def _painted(shown: Picture, read: Mapping[str, Pixels], least: int, shades: Shades, valid: NDArray[np.bool_]) -> bool:
+    """Puts all shades in at once, where they are of layers of few numbers and compiled loops are there; else False."""
+    style = shown.style
+    names = [value for value in style.values if isinstance(value, str)]
+    kinds = {read[name][0].dtype for name in names}
+    if len(names) < len(style.values) or len(kinds) > 1 or (kernels := fast.kernels(*kinds)) is None:
+        return False
+    [kind] = kinds
+    tables = tuple(
+        _table(kind.itemsize, shown.sources[name].scale, shown.sources[name].offset, limits, style.gamma, least)
+        for name, limits in zip(names, style.limits, strict=True)
+    )
+    numbers, has_data = zip(*(read[name] for name in names), strict=True)
+    kernels.painted(numbers, has_data, tables, shades, valid)
+    return True
 
 
 def table(shown: Picture) -> NDArray[np.uint8] | None:
@@ -200,35 +221,17 @@ def kept(numbers: NDArray[Any], valid: NDArray[np.bool_], keep: frozenset[int]) 
     return valid & np.isin(numbers, list(keep))
 
 
-def _stretch(
-    numbers: NDArray[Any],
-    valid: NDArray[np.bool_],
-    source: Source,
-    limits: tuple[float, float],
-    gamma: float,
-    least: int,
-    shades: Shades,
-    channel: int,
-    seen: NDArray[np.bool_],
-) -> None:
-    """Puts shades of a layer's numbers into a channel, and leaves seen what has data in this layer too."""
+def _stretched(numbers: NDArray[Any], source: Source, limits: tuple[float, float], gamma: float, least: int) -> Shades:
+    """Shades of a layer's numbers."""
     if numbers.dtype.kind != "u" or numbers.dtype.itemsize > 2:
-        shades[..., channel] = _shades(numbers * source.scale + source.offset, limits, gamma, least)
-        seen &= valid
-        return
-    # Few enough numbers to compute each once.
-    table = _table(numbers.dtype.itemsize, source.scale, source.offset, limits, gamma, least)
-    kernels = fast.kernels(numbers.dtype)
-    if kernels is not None:
-        kernels.painted(numbers, valid, table, channel, shades, seen)
-        return
-    shades[..., channel] = np.take(table, numbers)
-    seen &= valid
+        return _shades(numbers * source.scale + source.offset, limits, gamma, least)
+    shades: Shades = _table(numbers.dtype.itemsize, source.scale, source.offset, limits, gamma, least)[numbers]
+    return shades
 
 
 @lru_cache(maxsize=256)
 def _table(size: int, scale: float, offset: float, limits: tuple[float, float], gamma: float, least: int) -> Shades:
-    """The shade of each whole number of so many bytes."""
+    """The shade of each whole number of so many bytes: few enough to compute each once."""
     return _shades(np.arange(2 ** (8 * size)) * scale + offset, limits, gamma, least)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from converters import cog
-from kartotek import matrices
+from kartotek import fast, matrices
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.product import Band, Kind, Layer, LayerType
@@ -70,6 +70,24 @@ def test_three_layers_may_each_have_limits_of_their_own(stored):
     found = drawn(stored, assets, {"assets": ["a", "b", "c"], "rescale": limits})
     for channel, (low, high) in enumerate(limits):
         assert np.array_equal(found[..., channel], shades(ramp()[0], low, high))
+
+
+@pytest.mark.parametrize("data_types", [("uint16",) * 3, ("uint8",) * 3, ("uint8", "uint16", "uint8"), ("uint16",)])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_lacks_in_one_layer_is_seen_in_none(stored, data_types, compiled, monkeypatch):
+    fast.load()
+    monkeypatch.setattr(fast, "_kernels", fast.loaded() if compiled else None)
+    rng = np.random.default_rng(4)
+    bands = [rng.integers(0, 200, (1, 512, 512)).astype(data_type) for data_type in data_types]
+    for number, band in enumerate(bands):
+        band[:, 100 * number : 100 * number + 150, :300] = 0
+    has_data = np.all([band[0] != 0 for band in bands], axis=0)
+    assets = {f"b{number}": stored(f"b{number}", band, nodata=0) for number, band in enumerate(bands)}
+    found = drawn(stored, assets, {"assets": list(assets), "rescale": [[-10, 90]]})
+    assert np.array_equal(found[..., 3], np.where(has_data, 255, 0))
+    for channel in range(3):
+        expected = shades(bands[channel % len(bands)][0].astype(float), -10, 90)
+        assert np.array_equal(found[..., channel], np.where(has_data, expected, 0))
 
 
 def test_one_pair_of_limits_holds_for_all_layers(stored):
