@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -52,7 +52,12 @@ class Connections:
             raise CatalogError(f"{self.place}: {str(reason).partition(chr(10))[0]}") from error
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction: all that is written by it takes effect, or nothing. Raises as `reading`."""
-        with self._connected() as connection, dialects.writing(connection).begin():
-            yield connection
+    def writing(self, *, wait: bool = True) -> Iterator[Connection]:
+        """A connection in a transaction: all that is written by it takes effect, or nothing. Raises as `reading`.
+
+        Unless it may `wait`, CatalogError too where somebody else writes just now.
+        """
+        with self._connected() as connection:
+            hurry = nullcontext() if wait else dialects.of(connection).hurried(connection)
+            with hurry, dialects.writing(connection).begin():
+                yield connection

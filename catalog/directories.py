@@ -34,7 +34,7 @@ class Directories:
     def put(self, packed: Mapping[str, bytes]) -> None:
         """Keep these, unless the database can't be written just now: whoever needs them reads the files then."""
         try:
-            with self._connections.writing() as connection:
+            with self._connections.writing(wait=False) as connection:
                 put(connection, packed)
         except KartotekError as error:
             log.info("the directories of %d files are not kept: %s", len(packed), error)

@@ -48,6 +48,10 @@ class Database(Protocol):
         """Statements end in an error that take longer, where the engine doesn't see to it."""
         ...
 
+    def hurried(self, connection: Connection) -> AbstractContextManager[None]:
+        """A transaction that writes fails at once where it would wait for another one."""
+        ...
+
     def took_too_long(self, error: BaseException | None) -> bool:
         """Whether an error of the driver says that a statement took too long."""
         ...

@@ -214,6 +214,10 @@ class PostGIS:
         """Nothing: PostgreSQL does it itself."""
         return nullcontext()
 
+    def hurried(self, connection: Connection) -> AbstractContextManager[None]:
+        """Nothing: writers wait for each other where they write the same rows alone."""
+        return nullcontext()
+
     def took_too_long(self, error: BaseException | None) -> bool:
         """It was canceled."""
         return isinstance(error, QueryCanceled)

@@ -77,6 +77,10 @@ _EDGES = ("west", "south", "east", "north")
 _JULIAN_1970 = 2440587.5
 
 
+PATIENCE = 30
+"""Seconds for which a writer waits for another one."""
+
+
 class SQLite:
     """One file; nothing to set up."""
 
@@ -98,7 +102,7 @@ class SQLite:
             raise BadSettings(
                 "KARTOTEK_DATABASE: a database in memory is gone with each connection; give sqlite:///FILE"
             )
-        made = create_engine(url, connect_args={"timeout": 30}, **JSONS, **POOL)
+        made = create_engine(url, connect_args={"timeout": PATIENCE}, **JSONS, **POOL)
         event.listen(made, "connect", self._set_up)
         event.listen(made, "begin", self._begin)
         return made
@@ -259,6 +263,18 @@ class SQLite:
             yield
         finally:
             _stop_after(connection, before)
+
+    @contextmanager
+    def hurried(self, connection: Connection) -> Iterator[None]:
+        """By SQLite's own patience, which each connection has."""
+        plain = connection.connection.driver_connection
+        if not isinstance(plain, sqlite3.Connection):
+            raise TypeError(f"{type(plain).__name__} is no connection of SQLite")
+        plain.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            plain.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE}")
 
     def took_too_long(self, error: BaseException | None) -> bool:
         """It was interrupted."""
