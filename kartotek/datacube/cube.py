@@ -140,8 +140,16 @@ class Datacube:
         crs: Any = None,
         geopolygon: Any = None,
         cloud_cover: Range | None = None,
+        measurements: Any = None,
+        output_crs: Any = None,
+        resolution: Any = None,
+        align: Any = None,
+        group_by: Any = None,
     ) -> list[pystac.Item]:
-        """The items of a product that touch an area and a period, for a look at them or for `load(datasets=...)`."""
+        """The items of a product that touch an area and a period, for a look at them or for `load(datasets=...)`.
+
+        The last five, which say how items are loaded, are passed over, so that a whole query of `load` may be given.
+        """
         area = _area(lat, lon, latitude, longitude, x, y, crs, geopolygon)
         if like is not None:
             if area is not None:

@@ -82,12 +82,14 @@ def products(collections: Iterable[Mapping[str, Any]]) -> dict[str, Product]:
 
 
 def numbers(asset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an asset says of its numbers: the first of `bands` of STAC 1.1, or of the older `raster:bands`."""
+    """What an asset says of its numbers: the first of `bands` of STAC 1.1, or of the older `raster:bands`.
+
+    What bands have in common may stand in the asset itself.
+    """
     for field in ("bands", "raster:bands"):
         if found := asset.get(field):
-            first: Mapping[str, Any] = found[0]
-            return first
-    return {}
+            return {**asset, **found[0]}
+    return asset
 
 
 def _is_layer(asset: Mapping[str, Any]) -> bool:

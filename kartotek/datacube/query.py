@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from kartotek.datacube.grid import known
 from kartotek.errors import BadRequest
 
 EARTH = "EPSG:4326"
+_ZONED = re.compile(r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)\s*$", re.ASCII)
+"""A time of the day with a zone at its end."""
 POINT = 1e-6
 """Half the side of the area that a single number means, in the units of its CRS."""
 
@@ -107,7 +110,7 @@ def _stamp(instant: Instant | None, *, last: bool) -> str:
     try:
         if isinstance(instant, str):
             # A year or a month is as long as it is written; with a zone it is an instant.
-            span = Period(instant) if "+" not in instant and "z" not in instant.lower() else _second(instant)
+            span = _second(instant) if _ZONED.search(instant) else Period(instant)
         else:
             span = instant if isinstance(instant, Period) else _second(instant)
         moment = span.end_time.floor("us") if last else span.start_time

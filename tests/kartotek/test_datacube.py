@@ -18,7 +18,7 @@ xarray = pytest.importorskip("xarray")
 pytest.importorskip("odc.stac")
 
 from odc.geo import CRS, Geometry, resxy_  # noqa: E402
-from pystac import Item  # noqa: E402
+from pystac import Asset, Item  # noqa: E402
 
 from kartotek.datacube import Datacube, driver, mask, query  # noqa: E402
 from kartotek.datacube.grid import geobox  # noqa: E402
@@ -221,7 +221,7 @@ def test_like_gives_the_grid_and_the_period_of_what_was_loaded(cube, loaded):
 
 
 def test_datasets_that_were_found_are_loaded_without_a_search(cube, loaded):
-    found = cube.find_datasets("sentinel_s2_l2a_zips", **{name: UPPSALA[name] for name in ("lat", "lon", "time")})
+    found = cube.find_datasets(**{**UPPSALA, "product": "sentinel_s2_l2a_zips"})
     assert found and all(isinstance(one, Item) for one in found)
     only = [one for one in found if one.properties["processing:version"] == "04.00"]
     where = {name: UPPSALA[name] for name in ("lat", "lon", "output_crs", "resolution")}
@@ -342,6 +342,18 @@ def test_a_catalogue_of_others_is_loaded_by_its_own_names():
     assert (red.name, red.asset, red.dtype) == ("red", "b1", "int16") and np.isnan(red.nodata)
 
 
+def test_what_bands_have_in_common_may_stand_in_the_asset():
+    layer = {"type": "image/tiff", "data_type": "uint16", "nodata": 0, "raster:scale": 0.0001, "raster:offset": -0.1,
+             "roles": ["reflectance"]}  # fmt: skip
+    for bands in ({}, {"bands": [{"name": "B04"}]}):
+        found = products([{"id": "x", "license": "y", "item_assets": {"b1": {**layer, **bands}}}])
+        [red] = found["x"].chosen(None)
+        assert (red.dtype, red.nodata, red.reflectance) == ("uint16", 0, True)
+        item = Item("one", None, None, datetime(2022, 7, 1, tzinfo=UTC), {})
+        item.add_asset("b1", Asset.from_dict({"href": "x.tif", **layer, **bands}))
+        assert driver.Parser([red], native=False).driver_data(item, ("b1", 1)) == (1.0, -1000.0)
+
+
 # Errors
 
 
@@ -405,6 +417,8 @@ def test_the_server_may_come_from_the_environment(monkeypatch, logged):
         ((None, date(2019, 7, 1)), "../2019-07-01T23:59:59.999999Z"),
         (datetime(2019, 7, 1, 10), "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:00.999999Z"),
         (datetime(2019, 7, 1, 10, tzinfo=UTC), "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:00.999999Z"),
+        ("2019-07-01T05:00:00-05:00", "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:00.999999Z"),
+        ("2019-07-01 10:00", "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:59.999999Z"),
         ("2019-07-01T12:00:00+02:00", "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:00.999999Z"),
         (np.datetime64("2019-07-01T10:00"), "2019-07-01T10:00:00.000000Z/2019-07-01T10:00:00.999999Z"),
     ],
