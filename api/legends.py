@@ -79,4 +79,4 @@ def _legend(collection: Mapping[str, Any], given: _LegendQuery) -> Legend:
         asset = (collection.get("item_assets") or {}).get(value) or {}
         title = str(asset.get("title") or value)
         unit = next((band["unit"] for band in asset.get("bands") or () if isinstance(band.get("unit"), str)), None)
-    return legend.of_values(shown.colors or "gray", low, high, title=title, unit=unit)
+    return legend.of_values(shown.colors or "gray", low, high, title=title, unit=unit, gamma=shown.gamma)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from kartotek.errors import BadRequest
@@ -47,14 +49,26 @@ class Legend:
     """Of a colour map some, equally far from each other; of classes all."""
     colors: str | None = None
     """The colour map, from the first entry's value to the last one's; None of classes."""
+    gamma: float = 1.0
+    """By which the colours between these are moved."""
+
+    @property
+    def strip(self) -> NDArray[np.uint8]:
+        """RGBA of 256 values as far from each other, of a colour map."""
+        places = np.linspace(0, 1, 256) ** (1 / self.gamma)
+        found: NDArray[np.uint8] = color_map(str(self.colors))[np.rint(places * 255).astype(np.intp)]
+        return found
 
 
-def of_values(colors: str, low: float, high: float, *, title: str, unit: str | None = None) -> Legend:
-    """The legend of values between two limits in the colours of a colour map.
+def of_values(
+    colors: str, low: float, high: float, *, title: str, unit: str | None = None, gamma: float = 1.0
+) -> Legend:
+    """The legend of values between two limits in the colours of a colour map, as `Style.gamma` moves them.
 
     Raises BadRequest for an unknown map, and for limits that `colors.span` refuses.
     """
-    table = color_map(colors)
+    made = Legend(title=title, unit=unit, entries=(), colors=colors.lower(), gamma=gamma)
+    table = made.strip
     step = span(low, high) / (_ENTRIES - 1)
     entries = []
     for number in range(_ENTRIES):
@@ -62,7 +76,7 @@ def of_values(colors: str, low: float, high: float, *, title: str, unit: str | N
         value = float(f"{low + number * step:.12g}") if 0 < number < _ENTRIES - 1 else (low if number == 0 else high)
         red, green, blue = (int(channel) for channel in table[round(number * 255 / (_ENTRIES - 1)), :3])
         entries.append(Entry(value=value, label=_label(value, step), color=(red, green, blue)))
-    return Legend(title=title, unit=unit, entries=tuple(entries), colors=colors.lower())
+    return replace(made, entries=tuple(entries))
 
 
 def _label(value: float, step: float) -> str:
@@ -96,6 +110,7 @@ def to_dict(legend: Legend) -> dict[str, Any]:
         found["unit"] = legend.unit
     if legend.colors:
         found |= {"colors": legend.colors, "low": legend.entries[0].value, "high": legend.entries[-1].value}
+        found |= {"gamma": legend.gamma} if legend.gamma != 1 else {}
     found["entries"] = [
         {"value": entry.value, "label": entry.label, "color": f"#{bytes(entry.color).hex()}"}
         for entry in legend.entries
@@ -130,9 +145,7 @@ def _bar(legend: Legend, scale: int) -> Image.Image:
     image, draw = _paper(across, top + height + (_LINE + _EDGE) * scale)
     left = (across - width) // 2
     draw.text((left, _EDGE * scale), title, fill=_INK, font=font)
-    strip = Image.fromarray(color_map(str(legend.colors))[None, :, :3]).resize(
-        (width, height), Image.Resampling.NEAREST
-    )
+    strip = Image.fromarray(legend.strip[None, :, :3]).resize((width, height), Image.Resampling.NEAREST)
     image.paste(strip, (left, top))
     draw.rectangle((left, top, left + width - 1, top + height - 1), outline=_FRAME, width=scale)
     for number, label in enumerate(labels):

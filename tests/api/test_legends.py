@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import orjson
 import pytest
 from fastapi.testclient import TestClient
@@ -39,6 +40,15 @@ def test_limits_and_colours_are_those_that_are_asked_for(local):
     told = local.get(f"{PATH}.json?expression=nir/red&rescale=0,10&colormap_name=Viridis").json()
     assert (told["low"], told["high"], told["colors"], told["title"]) == (0, 10, "viridis", "nir / red")
     assert local.get(f"{PATH}.json?assets=B08").json()["colors"] == "gray"
+
+
+def test_gamma_moves_the_colours_as_it_does_in_tiles(local):
+    plain, light = (local.get(f"{PATH}.json?assets=B08&rescale=0,1{more}").json() for more in ("", "&gamma=2"))
+    greys = [int(entry["color"][1:3], 16) for entry in light["entries"]]
+    assert np.allclose(greys, 255 * (np.arange(9) / 8) ** 0.5, atol=1) and light["gamma"] == 2
+    assert [entry["value"] for entry in plain["entries"]] == [entry["value"] for entry in light["entries"]]
+    pictures = [local.get(f"{PATH}.png?assets=B08&rescale=0,1{more}").content for more in ("", "&gamma=2")]
+    assert pictures[0] != pictures[1]
 
 
 @pytest.mark.parametrize("query", ["index=ndvi", "assets=SCL", "assets=B04", "index=ndmi&scale=2"])
