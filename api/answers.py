@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import areas, tags
+from api import areas, candidates, tags
 from api.display import TileQuery
 from api.links import JSON
 from api.measures import AreaQuery, PointQuery, StatisticsQuery
@@ -58,7 +57,7 @@ def mosaic_point(request: Request, blocks: Blocks, found: Callable[[], Mosaic], 
         told["count"] = source
     else:
         told["item"] = items.named([source])[0] if source >= 0 else None
-    headers = {**items.told(composite.opened), "Server-Timing": timing(watch)}
+    headers = {**items.told(composite.opened, composite.unread), "Server-Timing": timing(watch)}
     return tags.answer(request, orjson.dumps(told), JSON, headers=headers)
 
 
@@ -78,7 +77,7 @@ def crop(request: Request, blocks: Blocks, found: Found, form: str, given: AreaQ
             effort = field.effort
         outline = Outline(area, coverage.places)
         grid, copied = cut.target(own, outline, frame, coverage, size, effort=effort)
-    headers = _tagged(asked.version, grid, form, area.wkb)
+    headers = _tagged(asked.version, grid, form, kind, area.wkb_hex)
     if request.method == "GET" and tags.known(request, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     with watch.stage("index"):
@@ -92,6 +91,8 @@ def crop(request: Request, blocks: Blocks, found: Found, form: str, given: AreaQ
         with watch.stage("encode"):
             content = files.FORMS[form][1](raster)
     headers |= {**asked.told(), "Server-Timing": timing(watch)}
+    if candidates.UNREAD in headers:
+        headers = tags.passing(headers)
     return Response(content, headers=headers, media_type=kind)
 
 
@@ -116,7 +117,7 @@ def tile(
     kind, written = files.FORMS[form]
     with watch.stage("index"):
         asked = found().numbers(given)
-    headers = _tagged(asked.version, grid, form)
+    headers = _tagged(asked.version, grid, form, kind)
     if given.v == asked.version:
         headers["Cache-Control"] = IMMUTABLE
     if tags.known(request, headers["ETag"]):
@@ -127,10 +128,9 @@ def tile(
     return Response(content, headers={**headers, "Server-Timing": timing(watch)}, media_type=kind)
 
 
-def _tagged(version: str, grid: Grid, form: str, area: bytes = b"") -> dict[str, str]:
+def _tagged(version: str, grid: Grid, form: str, kind: str, area: str = "") -> dict[str, str]:
     """Headers of a file, which is a function of the files it is made of, of the place, and of our own code."""
-    tag = hashlib.sha256(f"{version} {grid} {form}".encode() + area).hexdigest()[:32]
-    return {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+    return {"ETag": tags.of_made(f"{version} {grid} {form} {area}", kind), "Cache-Control": "no-cache"}
 
 
 def _form(name: str) -> str:

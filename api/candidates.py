@@ -20,11 +20,13 @@ from catalog.order import Place
 from catalog.store import Catalog, Described
 from kartotek import footprints, grids
 from kartotek.grids import NATIONAL, Bounds, Grid
-from pixels.coverage import REACH
-from pixels.stack import Candidate
+from pixels.coverage import reach
+from pixels.stack import Candidate, Covering
 
 ITEMS = "X-Kartotek-Items"
 """The header that tells how many items were opened, of how many that touch the place."""
+UNREAD = "X-Kartotek-Unread"
+"""The header that tells how many of those can't be read, where any can't."""
 BESIDE = 0.01
 """Degrees around a polygon in which footprints are looked for, since they are simplified inwards: 400 m at 69 degrees.
 """
@@ -38,7 +40,7 @@ WIDE = 100_000.0
 """Metres of a tile from which on the clearest are told by the cloud cover of whole items: it has few squares less than
 they have, and those of many items take their time."""
 
-Thing = TypeVar("Thing")
+Thing = TypeVar("Thing", bound=Covering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ class Candidates:
         said = (of_code, self.state.hex(), hashlib.sha256(kind).hexdigest(), shown, order, most, self.more)
         return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 
-    def told(self, opened: Collection[int]) -> dict[str, str]:
-        """The header that tells how many items were opened."""
-        return {ITEMS: f"{len(opened)} of {'more than ' if self.more else ''}{len(self.places)}"}
+    def told(self, opened: Collection[int], unread: Collection[int]) -> dict[str, str]:
+        """The headers that tell how many items were opened, and how many of these can't be read."""
+        found = {ITEMS: f"{len(opened)} of {'more than ' if self.more else ''}{len(self.places)}"}
+        return found | ({UNREAD: str(len(unread))} if unread else {})
 
     def named(self, numbers: Iterable[int]) -> list[dict[str, str]]:
         """Some of the items, as answers in JSON tell them."""
@@ -138,8 +141,8 @@ def _common(own: Geometry, around: Geometry) -> Geometry:
 
 def area(target: Grid) -> Geometry:
     """A tile in longitude and latitude, and a little around it, since footprints are simplified inwards."""
-    bounds, reach = target.bounds, REACH + 2 * target.resolution
-    box = (bounds.left - reach, bounds.bottom - reach, bounds.right + reach, bounds.top + reach)
+    bounds, far = target.bounds, reach(target)
+    box = (bounds.left - far, bounds.bottom - far, bounds.right + far, bounds.top + far)
     found = grids.transformer(target.crs, "EPSG:4326").transform_bounds(*box, densify_pts=21)
     if not all(math.isfinite(number) for number in found):
         return shapely.box(-180, -90, 180, 90)

@@ -1,6 +1,5 @@
 """Mosaics: searches as pictures. Registered at /mosaics, or told in the address of each tile (/mosaics/inline)."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
@@ -89,13 +88,15 @@ class Tiles:
             found = candidates.find(self._catalog, reader, wanted, target)
         most = wanted.most(self._most)
         version = found.version(render.VERSION, collection, shown, wanted.order, most)
-        tag = hashlib.sha256(f"{version} {target} {kind} {given.empty}".encode()).hexdigest()[:32]
-        headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+        tag = tags.of_made(f"{version} {target} {kind} {given.empty}", kind)
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         each = found.each(collection, lambda described: self._pictures.of(described, shown))
         one = mosaic.composed(self._blocks, each, target, most, watch, median=wanted.median)
-        headers |= found.told(one.opened)
+        headers |= found.told(one.opened, one.unread)
+        if one.unread:
+            headers = tags.passing(headers)
         if given.empty == "204" and (one.raster is None or not one.raster.valid.any()):
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
         with watch.stage("encode"):

@@ -81,6 +81,7 @@ def create(settings: Settings, catalog: Catalog, *, pictures: Callable[[], Seque
                     "ETag",
                     "X-Request-ID",
                     "X-Kartotek-Items",
+                    "X-Kartotek-Unread",
                 ],
                 max_age=600,
             )

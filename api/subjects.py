@@ -130,7 +130,7 @@ class Mosaic:
         """The numbers of the items there."""
         made, found = self.composite(wanted, area)
         version = self._version(numbers.VERSION, found, wanted)
-        return Measures(field=made, version=version, told=lambda: found.told(made.opened))
+        return Measures(field=made, version=version, told=lambda: found.told(made.opened, made.unread))
 
     def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
         """The picture as its tiles have it."""
@@ -141,11 +141,13 @@ class Mosaic:
         def picture(described: Described) -> Picture:
             return self._pictures.of(described, wanted)
 
-        each, opened = stack.opened(found.each(self._kind, picture)), dict[int, None]()
+        each = stack.opened(found.each(self._kind, picture))
+        opened, unread = dict[int, None](), dict[int, None]()
 
         def draw(window: Grid, watch: Stopwatch) -> Raster | None:
             made = mosaic.composed(self._blocks, each, window, self._most, watch, median=self._definition.median)
             opened.update(dict.fromkeys(made.opened))
+            unread.update(dict.fromkeys(made.unread))
             return made.raster
 
         coverage = stack.coverage(each, self._most)
@@ -154,7 +156,7 @@ class Mosaic:
             draw=draw,
             effort=effort(each[0].open().style.values, coverage, median=self._definition.median),
             version=self._version(render.VERSION, found, shown),
-            told=lambda: found.told(opened),
+            told=lambda: found.told(opened, unread),
         )
 
     def _version(self, of_code: str, found: Candidates, wanted: Wanted) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -22,6 +23,16 @@ def of(*contents: bytes) -> str:
     for content in contents:
         found.update(content)
     return f'W/"{found.hexdigest()}"'
+
+
+def of_made(said: str, kind: str) -> str:
+    """The tag of a file of a media type that is a function of what is said here; weak where it may be compressed.
+
+    >>> of_made("one", "image/png"), of_made("one", "application/json")[:3]
+    ('"7692c3ad3540bb803c020b3aee66cd88"', 'W/"')
+    """
+    name = hashlib.sha256(said.encode()).hexdigest()[:32]
+    return f'"{name}"' if kind.startswith("image/") else f'W/"{name}"'
 
 
 def both(content: bytes, told: bytes) -> str:
@@ -52,6 +63,11 @@ def known(request: Request, tag: str) -> bool:
     """Whether the client has what carries this tag: alone, in a list, weakened by a proxy, or any (RFC 9110)."""
     given = request.headers.get("if-none-match", "")
     return given.strip() == "*" or names(given, tag)
+
+
+def passing(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of an answer that nobody is to keep: it lacks something that may be there again soon."""
+    return {**{name: value for name, value in headers.items() if name != "ETag"}, "Cache-Control": "no-store"}
 
 
 def answer(

@@ -19,8 +19,7 @@ from api.pictures import Pictures
 from api.places import TMS, Tms
 from api.routing import Direct
 from catalog.store import Catalog
-from kartotek import matrices
-from kartotek.grids import levels
+from kartotek import grids, matrices
 from kartotek.settings import Settings
 from pixels.render import Picture
 
@@ -122,9 +121,10 @@ def _display(given: TileQuery) -> dict[str, Any]:
     return given.model_dump(exclude_unset=True, exclude={"form", "tms", "v"})
 
 
-def _zoom(tms: TileMatrixSet, resolution: float) -> int:
+def _zoom(tms: TileMatrixSet, metres: float) -> int:
     """The first level whose pixels are as fine; the last where none is."""
-    fine = [int(matrix.id) for matrix in tms.tileMatrices if matrix.cellSize <= resolution]
+    unit = grids.unit(f"EPSG:{tms.crs.to_epsg()}")
+    fine = [int(matrix.id) for matrix in tms.tileMatrices if matrix.cellSize * unit <= metres]
     return min(fine, default=int(tms.maxzoom))
 
 
@@ -133,5 +133,5 @@ def _resolutions(shown: Picture) -> tuple[float, float]:
     found = []
     for source in shown.sources.values():
         metres = source.grid.metres
-        found.append((metres, metres * 2 ** levels(source.grid.columns, source.grid.rows)))
+        found.append((metres, metres * 2 ** grids.levels(source.grid.columns, source.grid.rows)))
     return min(fine for fine, _ in found), max(coarse for _, coarse in found)

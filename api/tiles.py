@@ -1,6 +1,5 @@
 """Map tiles of items: /tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.png, .webp, .jpg, .tif or .npy."""
 
-import hashlib
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from api.display import TileQuery
 from api.pictures import Pictures
 from api.places import Column, Row, Tms, Zoom, grid_of
 from api.routing import Direct
-from api.tags import known
+from api.tags import known, of_made
 from kartotek.errors import NotFound
 from kartotek.stopwatch import Stopwatch
 from pixels import encode, render
@@ -63,8 +62,8 @@ def router(pictures: Pictures, blocks: Blocks) -> APIRouter:
         # The picture is a function of the files (their keys carry hashes), of how they are shown, of the place, and of
         # our own code.
         version = shown.version
-        tag = hashlib.sha256(f"{version} {target} {kind} {given.empty}".encode()).hexdigest()[:32]
-        headers = {"ETag": f'"{tag}"', "Cache-Control": IMMUTABLE if given.v == version else "no-cache"}
+        tag = of_made(f"{version} {target} {kind} {given.empty}", kind)
+        headers = {"ETag": tag, "Cache-Control": IMMUTABLE if given.v == version else "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         raster = render.raster(blocks, shown, target, watch)

@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from kartotek.errors import BadSettings, NotFound
 from kartotek.grids import NATIONAL
 
+WIDEST = 1024
+"""Pixels of a tile's side: a median holds a number of each of 32 items."""
+
 
 def served() -> Mapping[str, TileMatrixSet]:
     """Id → tile matrix set, of all that this process serves."""
@@ -67,8 +70,8 @@ def _unfit(tms: TileMatrixSet) -> str | None:
         return "its rows have tiles of several widths"
     if not all(matrix.id.isascii() and matrix.id.isdecimal() for matrix in tms.tileMatrices):
         return "its levels are not called by numbers"
-    if any(max(matrix.tileWidth, matrix.tileHeight) > 2048 for matrix in tms.tileMatrices):
-        return "its tiles are of more than 2048 pixels"
+    if any(max(matrix.tileWidth, matrix.tileHeight) > WIDEST for matrix in tms.tileMatrices):
+        return f"its tiles are of more than {WIDEST} pixels"
     return None
 
 

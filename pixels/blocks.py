@@ -153,7 +153,7 @@ class Blocks:
             with watch.stage("read"):
                 # Where GDAL reads it unpacks too.
                 by_gdal = self._at_once(self._decoders, lambda run: self._by_gdal(run, files[run[0].key]), others)
-                readers = self._readers if self._storage.remote else None
+                readers = self._readers if self.wait_together else None
                 packed = self._at_once(readers, lambda run: self._packed(run, files[run[0].key]), levels)
             ordered = [block for run in levels for block in run]
             with watch.stage("decode"):
@@ -186,9 +186,14 @@ class Blocks:
                 self._blocks.keep(block, pixels)
         return found
 
+    @property
+    def wait_together(self) -> bool:
+        """Whether reads that are under way at once take no longer than one of them: they wait for a network."""
+        return self._storage.remote
+
     def side_by_side(self, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
         """What comes of each, in their order: at once where reads wait for a network, so that they wait together."""
-        return self._at_once(self._items if self._storage.remote else None, work, given)
+        return self._at_once(self._items if self.wait_together else None, work, given)
 
     @staticmethod
     def _at_once(

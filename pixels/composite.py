@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from pixels.blocks import Blocks
 from pixels.coverage import Coverage
 from pixels.field import Group, Value, effort
 from pixels.numbers import Numbers
-from pixels.stack import Candidate, Channels, Layers, Origins
+from pixels.stack import Candidate, Channels, Layers, Medians, Origins, Stacked
 from pixels.warp import Pixels
 
 CODES = np.dtype(np.uint16)
@@ -48,6 +47,8 @@ class Composite:
                 raise stack.uneven(len(names), len(numbers.values))
         self.opened: dict[int, None] = {}
         """Numbers of the items that were opened, in that order."""
+        self.unread: dict[int, None] = {}
+        """Numbers of those among them whose files can't be read."""
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -104,7 +105,7 @@ class Composite:
                 return channels, np.logical_and.reduce([valid for _, valid in pixels])
 
         found = stack.first(blocks, self._candidates, target, self._most, read, watch)
-        self.opened |= dict.fromkeys(found.opened)
+        self._note(found)
         valid = found.source >= 0
         if found.channels is None:
             return _nothing(values, valid), found.source
@@ -113,18 +114,20 @@ class Composite:
     def _medians(
         self, blocks: Blocks, values: Sequence[Value], target: Grid, watch: Stopwatch, *, smooth: bool
     ) -> tuple[list[Pixels], Origins]:
-        chosen = list(islice(stack.usable(self._candidates, target), self._most))
-        self.opened |= {candidate.number: None for candidate, _ in chosen}
-        if not chosen:
-            return _nothing(values, np.zeros(target.shape, np.bool_)), np.zeros(target.shape, np.int16)
-        stack.check_measured(self._one.sources[name] for value in values for name in value.names)
-        layers = [_layers(numbers, values, smooth=smooth) for _, numbers in chosen]
-        read, counts = stack.medians(blocks, layers, target, watch)
+        def layers(numbers: Numbers) -> Layers:
+            return _layers(numbers, values, smooth=smooth)
+
+        found = stack.medians(blocks, self._candidates, target, self._most, layers, watch)
+        self._note(found)
+        if found.base is None:
+            return _nothing(values, np.zeros(target.shape, np.bool_)), found.counts
         with watch.stage("render"):
-            # The values are physical already.
-            units = {name: replace(self._one.sources[name], scale=1.0, offset=0.0, nodata=None) for name in read}
-            pixels = replace(self._one, sources=units, mask=None).measured(values, read)
-            return [(np.asarray(found, np.float64), valid) for found, valid in pixels], counts
+            pixels = replace(self._one, sources=found.sources, mask=None).measured(values, found.read)
+            return [(np.asarray(numbers, np.float64), valid) for numbers, valid in pixels], found.counts
+
+    def _note(self, found: Stacked[Numbers] | Medians[Numbers]) -> None:
+        self.opened |= dict.fromkeys(found.opened)
+        self.unread |= dict.fromkeys(found.unread)
 
     def packing(self, value: Value) -> tuple[float, float]:
         """None: what is read are physical values, and codes."""

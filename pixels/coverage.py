@@ -18,9 +18,9 @@ from pixels.areas import MAX_READ
 from pixels.blocks import Blocks
 from pixels.warp import Source
 
-REACH = 400.0
-"""Units of a CRS by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which are 350
-units of Mercator's at 65 degrees."""
+REACH = 430.0
+"""Metres along the equator by which a footprint may be inside of the pixels: ours are simplified by up to 150 m, which
+are as many units of Mercator's, or as many degrees of longitude, at 69 degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +74,9 @@ class Coverage:
         if not self.footprints or not windows:
             return _pixels(windows[0], self.items[0], counts.sum(), once=once) if windows else 0.0
         boxes = np.array([footprints.box(window.bounds) for window in windows])
-        depth, total, reach = np.zeros(len(windows), np.int64), 0.0, REACH + 2 * windows[0].resolution
+        depth, total, far = np.zeros(len(windows), np.int64), 0.0, reach(windows[0])
         for outline, item in zip(self.footprints, self.items, strict=True):
-            near = shapely.buffer(footprints.to_projected(outline, windows[0].crs), reach, join_style="mitre")
+            near = shapely.buffer(footprints.to_projected(outline, windows[0].crs), far, join_style="mitre")
             shapely.prepare(near)
             read = shapely.intersects(near, boxes) & (depth < self.most)
             depth += read
@@ -98,6 +98,11 @@ class Coverage:
                 f"{read:.0f} pixels would be read, since not all of the item's files have overviews that are as coarse "
                 f"as this; at most {MAX_READ} will do: ask for a smaller area, or for fewer layers"
             )
+
+
+def reach(target: Grid) -> float:
+    """How far footprints may be inside of the pixels that a target shows, and two of its own, in units of its CRS."""
+    return REACH / grids.unit(target.crs) + 2 * target.resolution
 
 
 def of(sources: Iterable[Source]) -> Coverage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,8 @@ class Mosaic:
     many items have something there."""
     opened: tuple[int, ...]
     """Numbers of the items whose files were opened, in that order."""
+    unread: tuple[int, ...]
+    """Numbers of those among them whose files can't be read."""
 
 
 def composed(
@@ -60,26 +61,21 @@ def _first(
     raster = None
     if found.channels is not None and found.base is not None:
         raster = Raster(found.channels[0], found.source >= 0, render.table(found.base))
-    return Mosaic(raster, found.source, found.opened)
+    return Mosaic(raster, found.source, found.opened, found.unread)
 
 
 def _median(
     blocks: Blocks, candidates: Iterable[Candidate[Picture]], target: Grid, most: int, watch: Stopwatch
 ) -> Mosaic:
     """What is shown of the median of each layer over the items."""
-    chosen = list(islice(stack.usable(candidates, target), most))
-    opened = tuple(candidate.number for candidate, _ in chosen)
-    if not chosen:
-        return Mosaic(None, np.zeros(target.shape, np.int16), opened)
-    shown = chosen[0][1]
-    names = replace(shown.style, mask=None).names
-    stack.check_measured(shown.sources[name] for name in names)
-    read, counts = stack.medians(blocks, [_layers(picture) for _, picture in chosen], target, watch)
+    found = stack.medians(blocks, candidates, target, most, _layers, watch)
+    if found.base is None:
+        return Mosaic(None, found.counts, found.opened, found.unread)
     with watch.stage("render"):
-        # The values are physical already.
-        units = {name: replace(shown.sources[name], scale=1.0, offset=0.0, nodata=None) for name in read}
-        raster = render.drawn(Picture(style=replace(shown.style, mask=None), sources=units), read)
-    return Mosaic(raster, np.where(raster.valid, counts, 0).astype(np.int16), opened)
+        shown = Picture(style=replace(found.base.style, mask=None), sources=found.sources)
+        raster = render.drawn(shown, found.read)
+    counts = np.where(raster.valid, found.counts, 0).astype(np.int16)
+    return Mosaic(raster, counts, found.opened, found.unread)
 
 
 def _layers(shown: Picture) -> Layers:

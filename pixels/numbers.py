@@ -96,9 +96,8 @@ class Numbers:
 
     def looked_at(self, values: Sequence[Value], *, smooth: bool) -> dict[str, Source]:
         """The layers that values need, and that of the mask, as they are read."""
-        # Classes are what is read by the nearest pixel.
         return {
-            name: self.sources[name] if smooth else replace(self.sources[name], classes=True)
+            name: self.sources[name] if smooth else replace(self.sources[name], as_they_are=True)
             for name in self.names(values)
         }
 

@@ -1,13 +1,17 @@
 """Items that lie on each other: which of them may fill a hole, the first of them at each pixel, or the median of all.
 
-They are given in the order that is wanted, and no more of them are opened than it takes to leave no hole.
+They are given in the order that is wanted, and no more of them are opened than it takes to leave no hole. One whose
+files can't be read is passed over, and told of.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,22 +20,41 @@ from numpy.typing import NDArray
 from shapely import Geometry
 
 from kartotek import footprints
-from kartotek.errors import BadRequest, NotFound
+from kartotek.errors import BadFile, BadRequest, KartotekError, NotFound, NotStored
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
 from pixels import render, warp
 from pixels.blocks import Blocks
-from pixels.coverage import REACH, Coverage
+from pixels.coverage import REACH, Coverage, reach
 from pixels.warp import Pixels, Source
 
 CELL = 16
 """Pixels on a side of the squares by which outlines are looked at."""
 FINE = REACH / 2
-"""Units of a CRS of pixels that are narrower than what a footprint may lack."""
+"""Metres of pixels that are narrower than what a footprint may lack."""
 _PIXELS = 1 << 14
 """Pixels whose median is computed at a time: few enough for those of all items to stay in the processor's cache."""
 
-Thing = TypeVar("Thing")
+_HELD = 96 << 20
+"""Bytes of the pixels of items that are read side by side."""
+_BYTES = 12
+"""That a pixel of a layer takes until it is put in: as it is stored, where it is data, and as a physical value."""
+UNREADABLE = (NotStored, NotFound, BadFile)
+"""What is raised of an item whose files are not there, damaged, or not as it says. That the storage can't be reached is
+no such thing: others would stand where it is seen."""
+
+log = logging.getLogger(__name__)
+
+
+class Covering(Protocol):
+    """What is wanted of an item."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """Where its layers lie."""
+
+
+Thing = TypeVar("Thing", bound=Covering)
 Origins = NDArray[np.int16]
 Channels = tuple[NDArray[Any], ...]
 
@@ -105,6 +128,25 @@ class Stacked(Generic[Thing]):
     """(rows, columns): the number of the item that each pixel comes from, -1 where there is nothing."""
     opened: tuple[int, ...]
     """Numbers of the items whose files were opened, in that order."""
+    unread: tuple[int, ...]
+    """Numbers of those among them whose files can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Medians(Generic[Thing]):
+    """The medians of layers of several items."""
+
+    base: Thing | None
+    """What is wanted of the first of them; None of none."""
+    read: Mapping[str, Pixels]
+    """By the names of the layers: physical values."""
+    sources: Mapping[str, Source]
+    """What these are the pixels of."""
+    counts: Origins
+    """(rows, columns): of how many items each pixel is."""
+    opened: tuple[int, ...]
+    unread: tuple[int, ...]
+    """As of `Stacked`."""
 
 
 def opened(candidates: Iterable[Candidate[Thing]]) -> list[Candidate[Thing]]:
@@ -121,15 +163,9 @@ def opened(candidates: Iterable[Candidate[Thing]]) -> list[Candidate[Thing]]:
     return found
 
 
-class _Covering(Protocol):
-    @property
-    def coverage(self) -> Coverage:
-        """Where the layers of one item lie."""
-
-
 def coverage(candidates: Sequence[Candidate[Any]], most: int) -> Coverage:
     """Where the layers of all lie, of which `most` are read for one window."""
-    things: list[_Covering] = [candidate.open() for candidate in candidates]
+    things: list[Covering] = [candidate.open() for candidate in candidates]
     return Coverage(
         items=tuple(grids for thing in things for grids in thing.coverage.items),
         footprints=tuple(candidate.footprint for candidate in candidates),
@@ -153,33 +189,65 @@ def first(
 
     `read` gives an item's channels, and where they are all there; None where it fills none of the holes it is given.
     Items whose footprints are away from all holes are passed over. Raises NotFound where none of the items has what is
-    wanted, and BadRequest where they have it in different ways.
+    wanted, BadRequest where they have it in different ways, and what was wrong with the first where none can be read.
     """
     source = np.full(target.shape, -1, np.int16)
     channels: Channels | None = None
     base: Thing | None = None
-    opened: list[int] = []
-    for some in _needed(candidates, target, source):
-        some = some[: most - len(opened)]
-        holes = source < 0
-        read_now = blocks.side_by_side(lambda pair, holes=holes: read(pair[1], holes), some)  # type: ignore[misc]
-        for (candidate, thing), found in zip(some, read_now, strict=True):
-            opened.append(candidate.number)
-            if found is None:
-                continue
-            with watch.stage("render"):
-                new, valid = found
-                if channels is None:
-                    channels, base = tuple(channel.copy() for channel in new), thing
-                fills = valid & (source < 0)
-                for channel, other in zip(channels, new, strict=True):
-                    if channel.shape != other.shape:
-                        raise uneven(channel.shape[-1], other.shape[-1])
-                    np.copyto(channel, other, where=fills if channel.ndim == 2 else fills[..., None])
-                source[fills] = candidate.number
+    opened, unread = list[int](), dict[int, KartotekError]()
+
+    def readable(
+        pair: tuple[Candidate[Thing], Thing],
+    ) -> tuple[Channels, NDArray[np.bool_]] | KartotekError | None:
+        try:
+            return read(pair[1], source < 0)
+        except UNREADABLE as error:
+            return error
+
+    for group in _needed(candidates, target, source):
+        for some in _parts(blocks, group[: most - len(opened)], target):
+            for (candidate, thing), found in zip(some, blocks.side_by_side(readable, some), strict=True):
+                opened.append(candidate.number)
+                if found is None:
+                    continue
+                if isinstance(found, KartotekError):
+                    unread[candidate.number] = found
+                    continue
+                with watch.stage("render"):
+                    new, valid = found
+                    if channels is None:
+                        channels, base = tuple(channel.copy() for channel in new), thing
+                    fills = valid & (source < 0)
+                    for channel, other in zip(channels, new, strict=True):
+                        if channel.shape != other.shape:
+                            raise uneven(channel.shape[-1], other.shape[-1])
+                        np.copyto(channel, other, where=fills if channel.ndim == 2 else fills[..., None])
+                    source[fills] = candidate.number
         if len(opened) == most or (source >= 0).all():
             break
-    return Stacked(base, channels, source, tuple(opened))
+    _tell(unread, len(opened))
+    return Stacked(base, channels, source, tuple(opened), tuple(unread))
+
+
+def _parts(
+    blocks: Blocks, group: Sequence[tuple[Candidate[Thing], Thing]], target: Grid
+) -> Iterator[Sequence[tuple[Candidate[Thing], Thing]]]:
+    """As many of a group at a time as may be held; one after the other where reads don't wait together."""
+    start = 0
+    while start < len(group):
+        layers = max(len(thing.coverage.items[0]) for _, thing in group[start:])
+        most = _HELD // (_BYTES * layers * target.rows * target.columns)
+        count = max(1, most) if blocks.wait_together else 1
+        yield group[start : start + count]
+        start += count
+
+
+def _tell(unread: Mapping[int, KartotekError], opened: int) -> None:
+    """Log what can't be read. Raises what was wrong with the first where nothing can."""
+    for error in unread.values():
+        log.warning("an item is left out of a mosaic: %s", error)
+    if unread and len(unread) == opened:
+        raise next(iter(unread.values()))
 
 
 def uneven(one: int, other: int) -> BadRequest:
@@ -233,11 +301,10 @@ class _Holes:
 
     def __init__(self, target: Grid, source: Origins) -> None:
         self._target = target
-        far = REACH + 2 * target.resolution
+        self._most = reach(target)
         # Where pixels are wide, what footprints lack of the data is less than one; and all that is opened for the sake
         # of an edge would be opened for the same edge on every date.
-        self._may = far if target.resolution < FINE else -target.resolution
-        self._most = far
+        self._may = self._most if target.metres < FINE else -target.resolution
         self._box = footprints.box(target.bounds)
         self._last: tuple[tuple[int, float] | None, NDArray[np.bool_] | None] = None, None
         """What `_inside` gave last: the same candidate is asked about, and then put in."""
@@ -251,11 +318,20 @@ class _Holes:
 
     def filled(self, candidate: Candidate[Any]) -> NDArray[np.bool_] | None:
         """The holes that an item may fill; None for none."""
-        found = self._inside(candidate, self._may)
+        found = self._inside(candidate, self._grown(candidate))
         if found is None:
             return None
         found = found & self._holes
         return found if found.any() else None
+
+    def _grown(self, candidate: Candidate[Any]) -> float:
+        """How far beyond an item's outline holes are that it may fill; it is inside of the outline where that is less
+        than nothing, unless most of the item were an edge then."""
+        if self._may < 0:
+            inner, whole = (candidate.outline(self._target.crs, far)[0].area for far in (self._may, 0.0))
+            if inner < whole / 2:
+                return self._target.resolution
+        return self._may
 
     def put(self, candidate: Candidate[Any]) -> None:
         """An item is put in."""
@@ -304,48 +380,97 @@ class _Holes:
 
 
 def medians(
-    blocks: Blocks, items: Sequence[Layers], target: Grid, watch: Stopwatch
-) -> tuple[dict[str, Pixels], Origins]:
-    """The median of each layer's physical values over the items that have data there, and how many have.
+    blocks: Blocks,
+    candidates: Iterable[Candidate[Thing]],
+    target: Grid,
+    most: int,
+    layers: Callable[[Thing], Layers],
+    watch: Stopwatch,
+) -> Medians[Thing]:
+    """The median of each layer's physical values over `most` items at most that have data there.
 
     Of an even number of values it is the mean of the middle two. Layer by layer, so that one layer of all items is in
-    memory at a time. Raises BadRequest where they are not those of every item.
+    memory at a time. Raises as `first`, and BadRequest where layers are of classes, which have no median.
     """
-    names = items[0].shown
-    for item in items:
+    chosen = list(islice(usable(candidates, target), most))
+    opened, unread = tuple(candidate.number for candidate, _ in chosen), dict[int, KartotekError]()
+    if not chosen:
+        return Medians(None, {}, {}, np.zeros(target.shape, np.int16), opened, ())
+    items = {candidate.number: layers(thing) for candidate, thing in chosen}
+    first = items[opened[0]]
+    names = first.shown
+    if any(first.sources[name].classes for name in names):
+        raise BadRequest("order: classes have no median; newest, oldest or clearest would do")
+    for item in items.values():
         if item.shown != names:
             raise uneven(len(names), len(item.shown))
-    seen = blocks.side_by_side(lambda item: item.seen(blocks, target, watch), items)
+    # The values are physical already.
+    sources = {name: replace(first.sources[name], scale=1.0, offset=0.0, nodata=None) for name in names}
+    while True:
+        try:
+            read, counts = _medians(blocks, items, names, target, watch)
+        except _Unread as error:
+            # Of none of its layers there is to be anything, of which some are put in already.
+            unread[error.number] = error.reason
+            del items[error.number]
+            if items:
+                continue
+        _tell(unread, len(opened))
+        return Medians(chosen[0][1], read, sources, counts, opened, tuple(unread))
+
+
+class _Unread(Exception):
+    """An item whose files can't be read."""
+
+    def __init__(self, number: int, reason: KartotekError) -> None:
+        super().__init__(str(reason))
+        self.number, self.reason = number, reason
+
+
+@contextmanager
+def _reading(number: int) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise _Unread(number, error) from error
+
+
+def _medians(
+    blocks: Blocks, items: Mapping[int, Layers], names: Sequence[str], target: Grid, watch: Stopwatch
+) -> tuple[dict[str, Pixels], Origins]:
+    """The median of each layer, and of how many items it is. Raises _Unread."""
+
+    def mask(number: int) -> NDArray[np.bool_] | None:
+        with _reading(number):
+            return items[number].seen(blocks, target, watch)
+
+    seen = dict(zip(items, blocks.side_by_side(mask, items), strict=True))
     read, counts = {}, np.zeros(target.shape, np.int16)
     for name in names:
-        values, counted = _middle(blocks, [item.sources[name] for item in items], seen, target, watch)
+        sources = {number: item.sources[name] for number, item in items.items()}
+        values, counted = _middle(blocks, sources, seen, target, watch)
         read[name], counts = (values, counted > 0), np.maximum(counts, counted)
     return read, counts
 
 
-def check_measured(sources: Iterable[Source]) -> None:
-    """Raises BadRequest where layers are of classes, which have no median."""
-    if any(source.classes for source in sources):
-        raise BadRequest("order: classes have no median; newest, oldest or clearest would do")
-
-
 def _middle(
     blocks: Blocks,
-    sources: Sequence[Source],
-    seen: Sequence[NDArray[np.bool_] | None],
+    sources: Mapping[int, Source],
+    seen: Mapping[int, NDArray[np.bool_] | None],
     target: Grid,
     watch: Stopwatch,
 ) -> tuple[NDArray[np.float32], Origins]:
-    """The median of one layer, 0 where no item has data, and how many have."""
+    """The median of one layer, 0 where no item has data, and how many have. Raises _Unread."""
     stack = np.empty((len(sources), *target.shape), np.float32)
 
-    def fill(number: int) -> None:
+    def fill(place: int, number: int) -> None:
         source, left = sources[number], seen[number]
-        [(numbers, valid)] = warp.read(blocks, [source], target, watch)
+        with _reading(number):
+            [(numbers, valid)] = warp.read(blocks, [source], target, watch)
         with watch.stage("render"):
-            stack[number] = render.physical(numbers, valid if left is None else valid & left, source)
+            stack[place] = render.physical(numbers, valid if left is None else valid & left, source)
 
-    blocks.side_by_side(fill, range(len(sources)))
+    blocks.side_by_side(lambda pair: fill(*pair), enumerate(sources))
     found = np.zeros(target.shape, np.float32)
     counts = np.zeros(target.shape, np.int16)
     with watch.stage("render"):

@@ -41,6 +41,13 @@ class Source:
     classes: bool
     band: int = 0
     """Which of the file's bands, from 0 on."""
+    as_they_are: bool = False
+    """Whether a measurement's pixels are taken by the nearest one too."""
+
+    @property
+    def nearest(self) -> bool:
+        """Whether no number is read that is not in the file."""
+        return self.classes or self.as_they_are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +79,7 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
     watch = watch or Stopwatch()
     with watch.stage("index"):
         known = files(blocks, sources)
-        views = [view(target, source.grid, known[source.key].shapes, classes=source.classes) for source in sources]
+        views = [view(target, source.grid, known[source.key].shapes, nearest=source.nearest) for source in sources]
         wanted = dict.fromkeys(
             Block(source.key, seen.level, number)
             for source, seen in zip(sources, views, strict=True)
@@ -84,7 +91,7 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
         # Layers that are alike go together, so that where their pixels lie is worked out once.
         alike: dict[tuple[View, np.dtype[Any], bool], list[int]] = {}
         for number, (source, seen) in enumerate(zip(sources, views, strict=True)):
-            alike.setdefault((seen, known[source.key].data_type, source.classes), []).append(number)
+            alike.setdefault((seen, known[source.key].data_type, source.nearest), []).append(number)
         placed: dict[int, Pixels] = {}
         for (seen, data_type, _), numbers in alike.items():
             some = [sources[number] for number in numbers]
@@ -112,17 +119,17 @@ def files(blocks: Blocks, sources: Iterable[Source]) -> dict[str, Directory]:
     return found
 
 
-def view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, classes: bool) -> View:
+def view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, nearest: bool) -> View:
     """How a target looks at a file of a grid, whose levels have so many (rows, columns).
 
     Those of tiles are kept for other layers and dates.
     """
     found = _view if target.columns * target.rows <= KEPT else _view.__wrapped__
-    return found(target, grid, shapes, classes=classes)
+    return found(target, grid, shapes, nearest=nearest)
 
 
 @lru_cache(maxsize=1024)
-def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, classes: bool) -> View:
+def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, nearest: bool) -> View:
     lattice = Lattice.between(target, grid)
     level = min(_level(lattice), len(shapes) - 1)
     rows, columns = shapes[level]
@@ -132,7 +139,7 @@ def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, clas
     lattice = lattice.scaled(columns / grid.columns, rows / grid.rows)
     exact = (rows << level, columns << level) == grid.shape
     shift = _shift(target, place) if exact else None
-    touched = _touched(lattice, place, 0.0 if classes else 0.5) if shift is None else _covered(*shift, target, place)
+    touched = _touched(lattice, place, 0.0 if nearest else 0.5) if shift is None else _covered(*shift, target, place)
     if not touched:
         return View(level, place, shift, lattice, (), slice(0), slice(0))
     across = -(-place.columns // BLOCK)
@@ -270,7 +277,7 @@ def _placed(
         ]
     windows = _windows(sources, seen, found, fill, data_type)
     lattice = seen.lattice.moved(seen.rows.start, seen.columns.start)
-    return _resampled(windows, lattice, nothing, fill, classes=sources[0].classes)
+    return _resampled(windows, lattice, nothing, fill, nearest=sources[0].nearest)
 
 
 def _views(sources: Sequence[Source], seen: View, found: Mapping[Block, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -319,7 +326,7 @@ def _copied(window: NDArray[Any], seen: View, target: Grid, nothing: float | Non
 
 
 def _resampled(
-    windows: NDArray[Any], lattice: Lattice, nothing: Sequence[float | None], fill: Sequence[float], *, classes: bool
+    windows: NDArray[Any], lattice: Lattice, nothing: Sequence[float | None], fill: Sequence[float], *, nearest: bool
 ) -> list[Pixels]:
     """Pixels computed where the target's centres fall in the windows."""
     kernels = fast.kernels(windows.dtype)
@@ -327,7 +334,7 @@ def _resampled(
     if kernels is not None and len(numbers) == len(nothing):
         found = np.empty((len(windows), *lattice.target.shape), windows.dtype)
         where = lattice.columns, lattice.rows, 0, 0
-        if classes:
+        if nearest:
             for window, result, number in zip(windows, found, numbers, strict=True):
                 kernels.nearest(window, *where, int(number), result)
         else:
@@ -342,7 +349,7 @@ def _resampled(
     columns, rows = np.where(inside, columns, -9.0), np.where(inside, rows, -9.0)
     pixels = []
     for window, without, blank in zip(windows, nothing, fill, strict=True):
-        if classes:
+        if nearest:
             result = sampling.nearest(window, columns, rows, fill=blank)
         else:
             result = sampling.bilinear(window, columns, rows, nodata=without, fill=blank)

@@ -205,6 +205,16 @@ def test_tiles_are_what_gdal_warps(local, demo, items, stretch, tms, granule):
     assert seen > 20_000 if tms != "SWEREF99TM10" else seen > 0
 
 
+def test_levels_of_a_set_in_degrees_are_those_of_pixels_as_fine(demo, items, monkeypatch):
+    usual = dict(matrices.served())
+    monkeypatch.setattr(matrices, "_served", lambda: usual)
+    settings = demo.settings.model_copy(update={"tile_matrix_sets": ["WGS1984Quad"]})
+    world = TestClient(create_app(settings, demo.catalog, demo.storage))
+    told = world.get(f"/tiles/sentinel-2-l2a/{items['34VCM']['id']}/WGS1984Quad/tilejson.json").json()
+    # Of level 13 they have 8.6e-5 degrees, which are 9.6 m along the equator.
+    assert told["maxzoom"] == 13 and 5 < told["minzoom"] < 13
+
+
 def test_tiles_of_a_set_that_a_setting_names_are_what_gdal_warps(demo, items, stretch, monkeypatch):
     name, item, usual = "EuropeanETRS89_LAEAQuad", items["34VCM"], dict(matrices.served())
     monkeypatch.setattr(matrices, "_served", lambda: usual)

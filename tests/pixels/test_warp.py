@@ -203,7 +203,7 @@ def test_no_block_is_read_but_those_that_hold_what_is_shown(resolution, classes)
         corner = world_set.tile(16.4, 60.5, z)
         for right, down in ((0, 0), (1, 0), (0, 1), (2, 1)):
             found = warp.view(
-                render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, shapes, classes=classes
+                render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, shapes, nearest=classes
             )
             columns, rows = found.lattice.expand(0, 256)
             inside = sampling.inside(found.grid.shape, columns, rows)
