@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from itertools import islice
+from urllib.parse import quote
 
 from lxml import etree
 from morecantile import TileMatrixSet
@@ -81,7 +82,7 @@ def _layer(contents: etree._Element, layer: Layer, where: str, forms: dict[str, 
     link.set("format", kind)
     link.set("resourceType", "tile")
     parts = "{style}/{Time}/{TileMatrixSet}/{TileMatrix}/{TileRow}/{TileCol}"
-    link.set("template", f"{where}/1.0.0/{layer.name}/{parts}.{form}")
+    link.set("template", f"{where}/1.0.0/{quote(layer.name, safe=':')}/{parts}.{form}")
 
 
 def _months(start: str, end: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -61,8 +62,9 @@ def _of_render(kind: Mapping[str, Any], render: str, tally: Tally | None) -> Lay
 def of_mosaics(catalog: Catalog, reader: Reader, most: int) -> list[Layer]:
     """Those of registered mosaics that a reader may see; of no more than so many."""
     tallies = catalog.summaries(reader)
-    found = [_of_mosaic(name, orjson.loads(content), tallies) for name, content in catalog.mosaics.some(most)]
-    return [layer for layer in found if layer is not None]
+    # Those that the reader may not see take no place among them.
+    found = (_of_mosaic(name, orjson.loads(content), tallies) for name, content in catalog.mosaics.each())
+    return list(islice((layer for layer in found if layer is not None), most))
 
 
 def _of_mosaic(name: str, said: Mapping[str, Any], tallies: Mapping[str, Tally]) -> Layer | None:

@@ -110,7 +110,7 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles) -> APIRouter:
         return told(request)
 
     @made.get(
-        "/wmts/1.0.0/{layer}/{style}/{time}/{tms}/{matrix}/{row}/{column}.{form}",
+        "/wmts/1.0.0/{layer}/{style}/{time:path}/{tms}/{matrix}/{row}/{column}.{form}",
         summary="A tile of the WMTS by REST; for any time it is `default`", response_class=Response, responses=_TILE,
     )  # fmt: skip
     def tile(
@@ -146,8 +146,8 @@ class _Wrong(Exception):
 
 def _asked(catalog: Catalog, layer: str, time: str | None) -> tuple[Callable[[Reader], Definition], MosaicTileQuery]:
     """What gives the mosaic that a layer is, and how it is shown."""
-    name, _, render = layer.partition(":")
-    if not render:
+    name, _, render = layer.rpartition(":")  # an id may have one too
+    if not (name and render):
         raise NotFound(f"no layer {layer[:60]!r}; GetCapabilities lists those that there are")
     if name == MOSAIC:
         return lambda reader: definitions.read(catalog, reader, render, time), MosaicTileQuery()

@@ -6,6 +6,7 @@ Anybody may register, so that there is an end to how large one is and how many t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from sqlalchemy import func, select
 
@@ -16,6 +17,8 @@ from kartotek.errors import BadRequest, Conflict, NotFound
 
 MAX_BYTES = 16 * 1024
 """Of a mosaic's definition."""
+_PAGE = 200
+"""Mosaics that are read at a time."""
 
 
 class Mosaics:
@@ -50,11 +53,17 @@ class Mosaics:
             raise NotFound(f"no mosaic {name[:40]!r}")
         return found
 
-    def some(self, most: int) -> list[tuple[str, bytes]]:
-        """Ids and definitions, of no more than so many."""
-        wanted = select(mosaics.c.id, mosaics.c.content).order_by(mosaics.c.id).limit(most)
-        with self._connections.reading() as connection:
-            return [(row.id, row.content) for row in connection.execute(wanted)]
+    def each(self) -> Iterator[tuple[str, bytes]]:
+        """Ids and definitions of all, some of them in memory at a time."""
+        last = ""
+        while True:
+            wanted = select(mosaics).where(mosaics.c.id > last).order_by(mosaics.c.id).limit(_PAGE)
+            with self._connections.reading() as connection:
+                rows = [(row.id, row.content) for row in connection.execute(wanted)]
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            last, _ = rows[-1]
 
     def _found(self, name: str) -> bytes | None:
         if not (name.isascii() and name.isalnum()):

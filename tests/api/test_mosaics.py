@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import shutil
 
 import numpy as np
 import orjson
@@ -14,6 +15,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
+from api import wmts
 from api.app import create_app
 from catalog import documents
 from catalog.access import PUBLIC
@@ -243,6 +245,61 @@ def test_a_month_of_a_county_is_not_opened_whole(july, items, order, most):
     assert 0 < len(storage.opened) <= 3 * int(opened)
 
 
+@pytest.fixture(params=["gone", "cut off", "empty"])
+def damaged(request, demo, items, tmp_path):
+    """All files but one, the newest item's B04; gives (a client, the item's id)."""
+    root, newest = tmp_path / "store", of(items, "33VXG", "34VCM")[0]
+    shutil.copytree(demo.local.root, root, copy_function=os.link)
+    file = root / items[newest]["assets"]["B04"]["href"].removeprefix(MARKER)
+    content = file.read_bytes()
+    file.unlink()
+    if request.param != "gone":
+        file.write_bytes(content[: len(content) // 20] if request.param == "cut off" else b"")
+    return TestClient(create_app(demo.settings, demo.catalog, FolderStorage(root))), newest
+
+
+@pytest.mark.parametrize("order", ["newest", "median"])
+def test_an_item_whose_file_cannot_be_read_is_left_out_and_told_of(damaged, items, order):
+    client, newest = damaged
+    ids = of(items, "33VXG", "34VCM")
+    x, y = middle(items[newest], 8)
+    whole, others = (register(client, order=order, ids=some) for some in (ids, ids[1:]))
+    tile = f"tiles/SWEREF99TM10/8/{x}/{y}.png?assets=B04&rescale=0,0.3"
+    ring = list(corners(x, y))
+    area, place = {"type": "Polygon", "coordinates": [ring]}, "lon={}&lat={}".format(*ring[0])
+    asked = [
+        lambda name: client.get(f"/mosaics/{name}/{tile}"),
+        lambda name: client.post(f"/mosaics/{name}/crop.tif?assets=B04&crs=EPSG:3006&resolution=40", json=area),
+        lambda name: client.post(f"/mosaics/{name}/statistics?assets=B04,B08", json=area),
+        lambda name: client.get(f"/mosaics/{name}/point?assets=B04&{place}"),
+    ]
+    for ask in asked:
+        found, wanted = ask(whole), ask(others)
+        assert (found.status_code, wanted.status_code) == (200, 200), found.text
+        assert found.headers["x-kartotek-unread"] == "1" and "x-kartotek-unread" not in wanted.headers
+        if found.headers["content-type"] == "application/json":
+            told, expected = found.json(), wanted.json()
+            del told["mosaic"], expected["mosaic"]
+            assert told == expected
+        else:
+            assert found.content == wanted.content
+            assert found.headers["cache-control"] == "no-store" and "etag" not in found.headers
+            assert "etag" in wanted.headers
+    # What has nothing but it is told what is wrong.
+    alone = client.get(f"/mosaics/{register(client, order=order, ids=[newest])}/{tile}")
+    assert alone.status_code in (404, 500)
+    assert client.get(f"/wmts/1.0.0/{L2A}:true-colour/default/default/SWEREF99TM10/8/{y}/{x}.png").status_code == 200
+
+
+def corners(x, y):
+    """Some pixels in the middle of a tile of SWEREF99TM10 at 10 m, in degrees."""
+    left, top, _, size = NATIVE
+    change = pyproj.Transformer.from_crs(3006, 4326, always_xy=True).transform
+    side = size * 10
+    for right, down in ((0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6), (0.4, 0.4)):
+        yield change(left + (x + right) * side, top - (y + down) * side)
+
+
 def test_a_median_is_that_of_numpy(demo, local, items):
     ids = of(items, "33VXG", "34VCM")
     x, y = middle(items[ids[0]], 8)
@@ -381,7 +438,7 @@ def test_there_is_an_end_to_how_many_are_registered(demo, make_database):
     catalog.close()
 
 
-def test_private_items_leave_no_trace(demo, items, make_database):
+def test_private_items_leave_no_trace(demo, items, make_database, monkeypatch):
     """Byte-equal with a catalog that has never had them; a mosaic of a private collection is none."""
     answers = []
     ids = of(items, "33VXG", "34VCM")
@@ -403,7 +460,9 @@ def test_private_items_leave_no_trace(demo, items, make_database):
             catalog.publish(newest, collection=secret)
         name = register(client)
         place = f"tiles/SWEREF99TM10/8/{x}/{y}"
+        monkeypatch.setattr(wmts, "MOST_MOSAICS", 1)  # a hidden one takes no place among them
         paths = [f"/mosaics/{name}", f"/mosaics/{name}/items", f"/mosaics/{name}/tilejson.json"]
+        paths.append("/wmts?REQUEST=GetCapabilities")
         paths += [f"/mosaics/{name}/{place}.{form}" for form in ("png", "json")]
         paths += [f"/mosaics/inline/{place}.png?collections={one}" for one in (L2A, "secret", f"{L2A},secret")]
         found = []
@@ -419,7 +478,7 @@ def test_private_items_leave_no_trace(demo, items, make_database):
                 assert client.get(path).json()["detail"] == f"no mosaic {before!r}"
         catalog.close()
     assert answers[0] == answers[1]
-    assert [one[1] for one in answers[0][:-1]] == [200] * 6 + [404] * 2
+    assert [one[1] for one in answers[0][:-1]] == [200] * 7 + [404] * 2
 
 
 def test_mosaics_are_kept_on_each_database(catalog):

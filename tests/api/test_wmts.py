@@ -14,10 +14,12 @@ from PIL import Image
 from api.app import create_app
 from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
+from catalog.store import Catalog
 from kartotek import matrices
 
 SPACES = {"w": "http://www.opengis.net/wmts/1.0", "ows": "http://www.opengis.net/ows/1.1"}
-LAYER = "sentinel-2-l2a:true-colour"
+L2A = "sentinel-2-l2a"
+LAYER = f"{L2A}:true-colour"
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +131,31 @@ def test_every_time_that_the_capabilities_name_is_answered(local, document, item
         answer = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME=time))
         assert answer.status_code == 200, answer.text
         there[time] = answer.content
+        by_rest = local.get(f"/wmts/1.0.0/{LAYER}/default/{time}/SWEREF99TM10/7/{y}/{x}.png")
+        assert by_rest.content == answer.content, time
     assert there[any_time] == there[whole]
     day = local.get("/wmts", params=kvp(TILEROW=y, TILECOL=x, TIME="2022-07-15"))
     assert there["2022-07-01/2022-07-31"] == day.content
     assert len(set(there.values())) == 5  # any time, three dates, and nothing in other months
+
+
+def test_a_collection_of_any_name_has_its_layers(demo, make_database):
+    """STAC lets ids have colons."""
+    catalog = Catalog(make_database("sqlite", migrated=True))
+    kind = orjson.loads(demo.catalog.collection(PUBLIC, L2A)) | {"id": "eo:s2"}
+    [item] = demo.catalog.search(PUBLIC, Search(collections=(L2A,), limit=1)).items
+    catalog.publish(item.replace(L2A.encode(), b"eo:s2"), collection=orjson.dumps(kind))
+    client = TestClient(create_app(demo.settings, catalog, demo.storage))
+    told = etree.fromstring(client.get("/wmts?request=GetCapabilities").content)
+    template = told.find(".//w:ResourceURL", SPACES).get("template").removeprefix(demo.settings.root)
+    # A tile where nothing lies; of a layer that is none it would be 404.
+    parts = {"style": "default", "Time": "default", "TileMatrixSet": "SWEREF99TM10", "TileMatrix": 8}
+    for name, value in {**parts, "TileRow": 500, "TileCol": 0}.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    answer = client.get(template)
+    assert answer.status_code == 200 and answer.headers["x-kartotek-items"] == "0 of 0", (template, answer.text)
+    assert client.get(template.replace("eo:s2", "eo")).status_code == 404
+    catalog.close()
 
 
 def test_a_registered_mosaic_is_a_layer(local, item):
