@@ -30,7 +30,7 @@ from api import (
     transactions,
     wmts,
 )
-from api.middleware import HEAVY, Body, Costly, Head, Requests
+from api.middleware import HEAVY, MANY, Body, Costly, Head, Requests
 from api.pictures import Pictures
 from catalog.store import Catalog
 from kartotek import matrices as tile_matrices
@@ -40,6 +40,8 @@ from pixels.blocks import Blocks
 
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.parquet")
 """Types of answers that are packed already."""
+TOGETHER = 16
+"""Tiles and points of mosaics that are made at a time: fewer than there are threads, so that items' own are."""
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
@@ -52,6 +54,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     errors.add_handlers(app)
     app.add_middleware(Costly, most=settings.costly)
     app.add_middleware(Costly, most=settings.heavy, paths=HEAVY, what="crops and statistics")
+    app.add_middleware(Costly, most=TOGETHER, paths=MANY, what="tiles of mosaics", patience=10.0)
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,
@@ -87,7 +90,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     plain: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}, "description": "ok"}}
 
     @app.get("/livez", tags=["Health"], summary="Whether the process answers", response_class=Response, responses=plain)
-    def livez() -> Response:
+    async def livez() -> Response:  # by no thread: all of them may be at work
         return Response("ok\n", media_type="text/plain")
 
     @app.get(

@@ -33,8 +33,11 @@ COSTLY = re.compile(
 HEAVY = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[a-z]+)")
 """Paths whose answers may read many pixels, and hold as much memory as that takes."""
 
+MANY = re.compile(r"/mosaics/[^/]+/(tiles/.*|point)|/wmts(/.*)?")
+"""Paths whose answers may be of many items; maps ask for many at once."""
+
 PATIENCE = 1.0
-"""Seconds for which a place among them is waited for."""
+"""Seconds for which a place among costly ones is waited for."""
 
 SHORT = 4 * 1024
 """Bytes of a body that are looked through in less time than it takes to have another thread do it."""
@@ -147,12 +150,21 @@ class Body:
 class Costly:
     """So much costly work at a time, and no more: an item, a tile or a file is never kept waiting by it.
 
-    Who finds no place for a second is told to come again.
+    Who finds no place for some seconds is told to come again.
     """
 
-    def __init__(self, app: ASGIApp, *, most: int, paths: re.Pattern[str] = COSTLY, what: str = "searches") -> None:
-        """`paths` are those that are counted together, `what` is what they are called to who is sent away."""
-        self.app, self.most, self.paths, self.what = app, most, paths, what
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        most: int,
+        paths: re.Pattern[str] = COSTLY,
+        what: str = "searches",
+        patience: float = PATIENCE,
+    ) -> None:
+        """`paths` are those that are counted together, `what` is what they are called to who is sent away, after so
+        many seconds of `patience`."""
+        self.app, self.most, self.paths, self.what, self.patience = app, most, paths, what, patience
         self._places: anyio.Semaphore | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,10 +198,9 @@ class Costly:
         finally:
             leave()
 
-    @staticmethod
-    async def _place(places: anyio.Semaphore) -> None:
+    async def _place(self, places: anyio.Semaphore) -> None:
         try:
             places.acquire_nowait()
         except anyio.WouldBlock:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(self.patience):
                 await places.acquire()

@@ -11,10 +11,15 @@ from api.display import Shown
 from catalog.access import Reader
 from catalog.store import Catalog, Described
 from pixels import render
+from pixels.formula import Formula
 from pixels.render import Picture
 
-MOST = 4_000
-"""Pictures that are kept, of some 3 kB each."""
+MEMORY = 16 << 20
+"""Bytes that kept pictures take."""
+SMALL = 4_000
+"""Those of a picture of layers."""
+OF_TEXT = 16
+"""Those that a character of a formula takes once it is read."""
 
 
 class Pictures:
@@ -22,7 +27,7 @@ class Pictures:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._made: LRUCache[tuple[bytes, Shown], Picture] = LRUCache(MOST)
+        self._made: LRUCache[tuple[bytes, Shown], Picture] = LRUCache(MEMORY, getsizeof=_size)
         self._lock = Lock()
 
     def of_item(self, reader: Reader, collection: str, item: str, shown: Shown) -> Picture:
@@ -42,3 +47,9 @@ class Pictures:
             with self._lock:
                 self._made[key] = found
         return found
+
+
+def _size(picture: Picture) -> int:
+    """About the bytes that a picture takes."""
+    texts = (value.text for value in picture.style.values if isinstance(value, Formula))
+    return SMALL + OF_TEXT * sum(map(len, texts))
