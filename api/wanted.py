@@ -37,13 +37,15 @@ class Wanted(BaseModel):
     mask: Annotated[Text, Field(description=_MASK, max_length=400)] = None
 
     def numbers(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:
-        """The values that are asked for of a collection's items, and what each of them is called.
+        """The values that are asked for of a collection's items, each once, and what each of them is called.
 
         Raises BadRequest, or NotFound.
         """
         self.check()
         found, names = self._values(collection)
-        return self.masked(found, collection), names
+        # Formulas may be written differently and be the same; a render may show a layer twice.
+        each = dict(zip(names, found.values, strict=True))
+        return self.masked(found.of_values(tuple(each.values())), collection), tuple(each)
 
     def check(self) -> None:
         """Raises BadRequest where values are named in several ways."""

@@ -68,7 +68,7 @@ def target(
     if not (left < right and bottom < top):  # NaN is outside too
         raise NotFound("the area lies outside of the files")
     # Pixels whose edges the area only touches are not in it, whatever the last digit of a coordinate says.
-    first, last = (math.floor((x + s) / base.resolution) for x, s in ((left - base.left, 0), (base.top - top, 0)))
+    first, last = (math.floor(far / base.resolution + 1e-9) for far in (left - base.left, base.top - top))
     columns = max(1, math.ceil((right - base.left) / base.resolution - 1e-9) - first)
     rows = max(1, math.ceil((base.top - bottom) / base.resolution - 1e-9) - last)
     made = Grid(

@@ -271,6 +271,16 @@ def test_a_crop_goes_to_another_crs(local, items):
         assert (file.read(1) != 0).sum() == pytest.approx(moved.area / 900, rel=0.01)
 
 
+@pytest.mark.parametrize("number", range(20))
+def test_a_crop_of_whole_pixels_has_no_more_than_these(local, items, number):
+    west, south, _, _ = items[AFTER]["bbox"]
+    left, bottom = math.floor(west * 1e4) + 300 + 7 * number, math.floor(south * 1e4) + 200 + 11 * number
+    box = ",".join(f"{edge / 1e4:.4f}" for edge in (left, bottom, left + 20, bottom + 20))
+    answer = local.get(f"{path(items[AFTER])}/crop.tif?assets=B04&crs=EPSG:4326&resolution=0.0001&bbox={box}")
+    with MemoryFile(answer.content) as memory, memory.open() as file:
+        assert file.shape == (20, 20)
+
+
 @pytest.mark.parametrize("form", ["png", "webp", "jpg"])
 def test_a_picture_of_an_area_is_transparent_outside(local, items, form):
     item, polygon = items[AFTER], triangle(items[AFTER])
@@ -412,6 +422,13 @@ def test_statistics_are_those_of_numpy(local, demo, items, which, share):
     if np.isfinite(values).any():
         check(area["statistics"][0], values[np.isfinite(values)], rel=1e-6)
         assert area["statistics"][0]["method"] == "kept"
+
+
+def test_a_formula_that_is_written_twice_is_counted_once(local, items):
+    item, polygon = items[AFTER], triangle(items[AFTER])
+    [area] = counted(local, item, mapping(polygon), expression="nir/red;nir / red;red/nir")
+    [alone] = counted(local, item, mapping(polygon), expression="nir/red")
+    assert area["statistics"][:1] == alone["statistics"] and len(area["statistics"]) == 2
 
 
 def test_statistics_leave_out_what_the_mask_says(local, demo, items):
