@@ -25,7 +25,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from converters import jp2
-from kartotek import memory
+from kartotek import gdal, memory
 from kartotek.errors import BrokenProduct
 from kartotek.grids import Grid
 from kartotek.product import Layer
@@ -205,7 +205,7 @@ def _by_gdal(layer: Layer, shape: tuple[int, int, int], step: int) -> list[tuple
     def put(start: int) -> Put:
         def decode(pixels: NDArray[Any]) -> None:
             rows = min(step, shape[1] - start)
-            with rasterio.Env(GDAL_NUM_THREADS=1), _dataset(layer.href) as source:
+            with gdal.at_work(GDAL_NUM_THREADS=1), _dataset(layer.href) as source:
                 source.read(window=Window(0, start, shape[2], rows), out=pixels[:, start : start + rows])
 
         return decode

@@ -7,6 +7,9 @@ the packages that use GDAL (`converters`, `pixels`) call it in their `__init__`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 DRIVERS = frozenset({"GTiff", "COG", "JP2OpenJPEG", "MEM", "Memory", "PNG", "VRT"})
 """The drivers that stay. What a product brings is opened as JP2OpenJPEG or GTiff only; the rest serve GDAL within."""
@@ -44,3 +47,17 @@ def prepare() -> None:
     for name, value in _OPTIONS.items():
         os.environ.setdefault(name, value)
     os.environ["GDAL_SKIP"] = _SKIPPED
+
+
+@contextmanager
+def at_work(**options: Any) -> Iterator[None]:
+    """GDAL with some options of its own for what this thread does here.
+
+    Without a session rasterio makes its own, and where AWS's keys are in the environment, it has boto3 look
+    at them each time, which takes 10 ms and more. Nothing is reached by GDAL that would need them.
+    """
+    import rasterio
+    from rasterio.session import DummySession
+
+    with rasterio.Env(session=DummySession(), **options):
+        yield

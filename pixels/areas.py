@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
-import rasterio
 import shapely
 from numpy.typing import NDArray
-from rasterio import features
 from shapely import MultiPolygon, Polygon
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
@@ -18,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from kartotek import footprints
 from kartotek.errors import BadRequest
 from kartotek.grids import BLOCK, Grid
+from pixels import filled
 
 MAX_READ = 64_000_000
 """Pixels that one answer reads, over all layers."""
@@ -78,14 +77,7 @@ class Outline:
         polygon, box = self.projected(target.crs), footprints.box(target.bounds)
         if polygon.contains_properly(box):
             return None
-        part = _clipped(polygon, target)
-        if not part:
-            return np.zeros(target.shape, np.bool_)
-        transform = rasterio.Affine(*target.transform)
-        found: NDArray[np.bool_] = features.geometry_mask(
-            part, out_shape=target.shape, transform=transform, invert=True
-        )
-        return found
+        return filled.inside(_clipped(polygon, target), target)
 
     def touched(self, grid: Grid) -> Iterator[Place]:
         """(rows, columns) of the parts of a grid's blocks that may have pixels in the polygon.
@@ -182,7 +174,7 @@ def part(grid: Grid, place: Place) -> Grid:
     )
 
 
-def _clipped(polygon: BaseGeometry, target: Grid) -> list[BaseGeometry]:
+def _clipped(polygon: BaseGeometry, target: Grid) -> MultiPolygon:
     """What lies around a window, so that an outline of many positions is not followed for each."""
     bounds, step = target.bounds, target.resolution
     around = bounds.left - step, bounds.bottom - step, bounds.right + step, bounds.top + step
@@ -190,7 +182,7 @@ def _clipped(polygon: BaseGeometry, target: Grid) -> list[BaseGeometry]:
         found = shapely.clip_by_rect(polygon, *around)
     except ShapelyError:  # a polygon whose edges have come to cross in the CRS
         found = polygon
-    return [part for part in _polygons(found).geoms if not part.is_empty]
+    return _polygons(found)
 
 
 def _polygons(area: BaseGeometry) -> MultiPolygon:

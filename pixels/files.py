@@ -13,6 +13,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
+from kartotek import gdal
 from kartotek.errors import BadRequest
 from kartotek.grids import Grid
 
@@ -67,7 +68,7 @@ def geotiff(raster: Raster) -> bytes:
         "interleave": "band",
         "photometric": "MINISBLACK",
     }
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
+    with gdal.at_work(GDAL_TIFF_INTERNAL_MASK=True), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(raster.pixels)
             for number, band in enumerate(raster.bands, 1):

@@ -14,9 +14,9 @@ import rasterio
 from cachetools import LRUCache
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.session import DummySession
 from rasterio.windows import Window
 
+from kartotek import gdal
 from kartotek.errors import BadRequest, NotFound
 from kartotek.grids import BLOCK
 from kartotek.storage import Storage
@@ -117,7 +117,7 @@ def _opened(stored: Stored, key: str, level: int = 0) -> Iterator[rasterio.Datas
     try:
         # Threads of GDAL's own would not find the file.
         with (
-            rasterio.Env(session=DummySession(), GDAL_NUM_THREADS="1", GDAL_CACHEMAX=_CACHE),
+            gdal.at_work(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=_CACHE),
             rasterio.open(NAME, driver=driver, opener=stored, **options) as dataset,
         ):
             stored.check(key)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,13 +23,11 @@ from kartotek import footprints
 from kartotek.errors import BadFile, BadRequest, KartotekError, NotFound, NotStored
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
-from pixels import render, warp
+from pixels import filled, render, warp
 from pixels.blocks import Blocks
 from pixels.coverage import REACH, Coverage, reach
 from pixels.warp import Pixels, Source
 
-CELL = 16
-"""Pixels on a side of the squares by which outlines are looked at."""
 FINE = REACH / 2
 """Metres of pixels that are narrower than what a footprint may lack."""
 _PIXELS = 1 << 14
@@ -75,10 +73,21 @@ class Candidate(Generic[Thing]):
         """The footprint in a CRS, grown by units of it, and its left, bottom, right and top."""
         key = crs, grown
         if key not in self._outlines:
-            found = shapely.buffer(footprints.to_projected(self.footprint, crs), grown, join_style="mitre")
+            found = shapely.from_wkb(_grown(self.footprint.wkb, crs, grown))
             shapely.prepare(found)
             self._outlines[key] = found, found.bounds
         return self._outlines[key]
+
+
+@lru_cache(maxsize=4096)
+def _grown(footprint: bytes, crs: str, grown: float) -> bytes:
+    """A footprint in a CRS, grown by units of it, both as WKB: each thread prepares what is its own.
+
+    The tiles of a level ask for the same ones.
+    """
+    projected = footprints.to_projected(shapely.from_wkb(footprint), crs)
+    found: bytes = shapely.buffer(projected, grown, join_style="mitre").wkb
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +196,8 @@ def first(
 ) -> Stacked[Thing]:
     """The first item of each pixel: until there is no hole, or `most` items are opened.
 
-    `read` gives an item's channels, and where they are all there; None where it fills none of the holes it is given.
+    `read` gives an item's channels, to be changed, and where they are all there; None where it fills none of the holes
+    it is given.
     Items whose footprints are away from all holes are passed over. Raises NotFound where none of the items has what is
     wanted, BadRequest where they have it in different ways, and what was wrong with the first where none can be read.
     """
@@ -215,8 +225,10 @@ def first(
                     continue
                 with watch.stage("render"):
                     new, valid = found
-                    if channels is None:
-                        channels, base = tuple(channel.copy() for channel in new), thing
+                    if channels is None:  # there is nothing to be kept of before
+                        channels, base = new, thing
+                        source[valid] = candidate.number
+                        continue
                     fills = valid & (source < 0)
                     for channel, other in zip(channels, new, strict=True):
                         if channel.shape != other.shape:
@@ -352,31 +364,8 @@ class _Holes:
             return None
         if outline.covers(self._box):
             return np.ones(self._target.shape, np.bool_)
-        # Squares first, and only of those that an edge goes through each pixel.
-        whole, touched = shapely.covers(outline, self._cells), shapely.intersects(outline, self._cells)
-        if not touched.any():
-            return None
-        rows, columns = self._target.shape
-        down, across = -(-rows // CELL), -(-columns // CELL)
-        found = np.repeat(np.repeat(whole.reshape(down, across), CELL, axis=0), CELL, axis=1)[:rows, :columns]
-        parts = np.flatnonzero(touched & ~whole)
-        row = (parts // across * CELL)[:, None, None] + np.arange(CELL)[:, None]
-        column = (parts % across * CELL)[:, None, None] + np.arange(CELL)
-        row, column = (part[(row < rows) & (column < columns)] for part in np.broadcast_arrays(row, column))
-        step = self._target.resolution
-        x, y = self._target.left + (column + 0.5) * step, self._target.top - (row + 0.5) * step
-        found[row, column] = shapely.contains_xy(outline, x, y)
-        return found
-
-    @cached_property
-    def _cells(self) -> NDArray[np.object_]:
-        """The target in squares, row by row; the last ones may reach beyond it."""
-        rows, columns = (-(-count // CELL) for count in self._target.shape)
-        down, across = np.divmod(np.arange(rows * columns), columns)
-        side = CELL * self._target.resolution
-        left, top = self._target.left + across * side, self._target.top - down * side
-        cells: NDArray[np.object_] = shapely.box(left, top - side, left + side, top)
-        return cells
+        found = filled.inside(outline, self._target)
+        return found if found.any() else None
 
 
 def medians(

@@ -82,3 +82,17 @@ def test_a_file_of_the_catalog_alone_needs_no_gdal():
         timeout=60,
     )
     assert done.stdout == "False\n"
+
+
+def test_keys_of_aws_are_not_looked_at_for_what_needs_none(monkeypatch):
+    """boto3 takes 10 ms for that, and rasterio asks it with each call."""
+    from rasterio.env import getenv
+    from rasterio.session import AWSSession
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(AWSSession, "__init__", None)  # nobody makes one
+    with gdal.at_work(GDAL_NUM_THREADS="3"):
+        assert getenv()["GDAL_NUM_THREADS"] == "3" and "AWS_ACCESS_KEY_ID" not in getenv()
+        with gdal.at_work():
+            pass

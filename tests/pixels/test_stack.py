@@ -68,7 +68,7 @@ def candidates(items):
 
 def pixels(thing, holes):
     """What is read of a thing."""
-    return (thing.data,), thing.data
+    return (thing.data.copy(),), thing.data
 
 
 def one_by_one(items, most):
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_passed_over_and_told_of(tmp_path, kind, wrong):
         asked.append(thing)
         if things.index(thing) in wrong:
             raise kind("it is gone")
-        return (thing.data,), thing.data
+        return pixels(thing, holes)
 
     def stacked():
         three = zip(candidates([(whole, None)] * 3), things, strict=True)
@@ -205,7 +205,7 @@ def test_items_that_lack_a_layer_are_passed_over_unless_all_do(tmp_path):
         return Candidate(number=number, footprint=outline, open=opening)
 
     def shown(thing, holes):
-        return (thing.data,), np.ones(TARGET.shape, np.bool_)
+        return (thing.data.copy(),), np.ones(TARGET.shape, np.bool_)
 
     there = one(1, lambda: Thing(np.zeros(TARGET.shape)))
     found = stack.first(blocks, [one(0, lacking), there], TARGET, 9, shown, Stopwatch())
