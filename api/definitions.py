@@ -95,6 +95,8 @@ class Definition:
     said: Mapping[str, Any]
     search: Search | None
     """None where no time can be in it."""
+    kind: bytes
+    """The first of its collections, which says how items are shown."""
 
     @property
     def order(self) -> Order:
@@ -133,8 +135,7 @@ def made(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Definiti
     names = questions.names("collections", listed(given.get("collections"))) or ()
     if not all(names) or not names:
         raise BadRequest("collections: name the collection that the mosaic is made of, such as sentinel-2-l2a")
-    for name in names:
-        catalog.collection(reader, name)
+    kinds = {name: catalog.collection(reader, name) for name in sorted(set(names))}
     start, end = questions.interval(given.get("datetime"), days=True)
     time = time_of(Search(start=start, end=end))
     wanted = {
@@ -156,7 +157,7 @@ def made(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Definiti
     }
     if said["gamma"] == 1.0:
         said["gamma"] = None
-    return Definition({name: value for name, value in said.items() if value is not None}, search)
+    return Definition({name: value for name, value in said.items() if value is not None}, search, min(kinds.items())[1])
 
 
 def read(catalog: Catalog, reader: Reader, name: str, datetime: str | None = None) -> Definition:

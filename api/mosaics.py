@@ -82,17 +82,16 @@ class Tiles:
             kind, encoded = (JSON, None) if form == SOURCES else tiles.form_of(form)
             target = grid_of(tms, str(z), str(x), str(y))
             wanted = definition(reader)
-            collection = self._catalog.collection(reader, wanted.said["collections"][0])
             shown = wanted.shown(given)
-            shown.style(orjson.loads(collection))  # what is wrong with it is told of empty tiles too
+            shown.style(orjson.loads(wanted.kind))  # what is wrong with it is told of empty tiles too
             found = candidates.find(self._catalog, reader, wanted, target)
         most = wanted.most(self._most)
-        version = found.version(render.VERSION, collection, shown, wanted.order, most)
+        version = found.version(render.VERSION, wanted.kind, shown, wanted.order, most)
         tag = tags.of_made(f"{version} {target} {kind} {given.empty}", kind)
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        each = found.each(collection, lambda described: self._pictures.of(described, shown))
+        each = found.each(wanted.kind, lambda described: self._pictures.of(described, shown))
         one = mosaic.composed(self._blocks, each, target, most, watch, median=wanted.median)
         headers |= found.told(one.opened, one.unread)
         if one.unread:
@@ -120,7 +119,7 @@ def router(settings: Settings, catalog: Catalog, drawn: Tiles, items: Callable[.
     def register(request: Request, given: MosaicBody) -> Response:
         reader = caller.reader(request)
         found = definitions.made(catalog, reader, given.model_dump(by_alias=True, exclude_unset=True))
-        found.shown(given).style(orjson.loads(catalog.collection(reader, found.said["collections"][0])))
+        found.shown(given).style(orjson.loads(found.kind))
         if found.search is not None:
             catalog.places(reader, replace(found.search, limit=1))  # its filter is looked at where it is put to use
         name = catalog.mosaics.put(found.canonical, most=settings.mosaics)

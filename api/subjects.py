@@ -112,7 +112,7 @@ class Mosaic:
         self._catalog, self._pictures, self._blocks, self._reader = catalog, pictures, blocks, reader
         self._definition = definitions.read(catalog, reader, mosaic, datetime)
         self._most = self._definition.most(most)
-        self._kind = catalog.collection(reader, self._definition.said["collections"][0])
+        self._kind = self._definition.kind
         self.name: Mapping[str, Any] = {"mosaic": mosaic}
 
     def composite(self, wanted: Wanted, area: BaseGeometry) -> tuple[Composite, Candidates]:

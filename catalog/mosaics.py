@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from threading import Lock
 
+from cachetools import LRUCache
 from sqlalchemy import func, select
 
 from catalog import dialects
@@ -17,6 +19,8 @@ from kartotek.errors import BadRequest, Conflict, NotFound
 
 MAX_BYTES = 16 * 1024
 """Of a mosaic's definition."""
+_MEMORY = 4 << 20
+"""Bytes of definitions that are at hand, as tiles of one mosaic come in numbers."""
 _PAGE = 200
 """Mosaics that are read at a time."""
 
@@ -26,6 +30,8 @@ class Mosaics:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._kept: LRUCache[str, bytes] = LRUCache(_MEMORY, getsizeof=len)
+        self._lock = Lock()
 
     def put(self, content: bytes, *, most: int) -> str:
         """Register a definition, as canonical JSON; its id, which is the same each time.
@@ -48,7 +54,11 @@ class Mosaics:
 
     def get(self, name: str) -> bytes:
         """A definition. Raises NotFound."""
-        found = self._found(name)
+        with self._lock:
+            found: bytes | None = self._kept.get(name)  # its id is its hash, and none is ever removed
+        if found is None and (found := self._found(name)) is not None:
+            with self._lock:
+                self._kept[name] = found
         if found is None:
             raise NotFound(f"no mosaic {name[:40]!r}")
         return found

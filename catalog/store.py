@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ class Catalog:
         """Where the blocks of items' files lie, in the same database."""
         return Directories(self._connections)
 
-    @property
+    @cached_property
     def mosaics(self) -> Mosaics:
-        """The searches that were registered, in the same database."""
+        """The searches that were registered, in the same database; one of them, since it has some at hand."""
         return Mosaics(self._connections)
 
     @property
