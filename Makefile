@@ -31,7 +31,7 @@ test: $(VENV)/.tested browser postgis  ## all tests but the full counts
 test-clients: $(VENV)/.tested postgis qgis datacube  ## what QGIS and the Open Data Cube make of tiles, files and items
 	$(BIN)/python -m pytest -m clients $(TESTS)
 
-test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: an hour
+test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: some hours
 	$(BIN)/python -m pytest -m full $(TESTS)
 
 check: $(VENV)/.tested  ## formatting, lint, types, layers, then the tests
