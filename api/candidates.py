@@ -63,9 +63,10 @@ class Candidates:
             found.update(hashlib.blake2b(content, digest_size=16).digest())
         return found.digest()
 
-    def version(self, of_code: str, kind: bytes, shown: Shown, order: str, most: int) -> str:
+    def version(self, of_code: str, definition: Definition, shown: Shown, most: int) -> str:
         """Names what is made of the items: another name where anything of it differs."""
-        said = (of_code, self.state.hex(), hashlib.sha256(kind).hexdigest(), shown, order, most, self.more)
+        kind = hashlib.sha256(definition.kind).hexdigest()
+        said = (of_code, self.state.hex(), kind, shown, definition.order, most, self.more)
         return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
 
     def told(self, opened: Collection[int], unread: Collection[int]) -> dict[str, str]:

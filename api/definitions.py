@@ -140,7 +140,7 @@ def made(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Definiti
     time = time_of(Search(start=start, end=end))
     wanted = {
         **{name: value for name, value in given.items() if name in (*SEARCH, "filter-lang", "filter-crs")},
-        "collections": sorted(set(names)),
+        "collections": list(kinds),
         "datetime": time,
         "sortby": SORTBY[given.get("order") or "newest"],
     }
@@ -157,7 +157,8 @@ def made(catalog: Catalog, reader: Reader, given: Mapping[str, Any]) -> Definiti
     }
     if said["gamma"] == 1.0:
         said["gamma"] = None
-    return Definition({name: value for name, value in said.items() if value is not None}, search, min(kinds.items())[1])
+    first, *_ = kinds.values()
+    return Definition({name: value for name, value in said.items() if value is not None}, search, first)
 
 
 def read(catalog: Catalog, reader: Reader, name: str, datetime: str | None = None) -> Definition:

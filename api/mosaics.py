@@ -86,7 +86,7 @@ class Tiles:
             shown.style(orjson.loads(wanted.kind))  # what is wrong with it is told of empty tiles too
             found = candidates.find(self._catalog, reader, wanted, target)
         most = wanted.most(self._most)
-        version = found.version(render.VERSION, wanted.kind, shown, wanted.order, most)
+        version = found.version(render.VERSION, wanted, shown, most)
         tag = tags.of_made(f"{version} {target} {kind} {given.empty}", kind)
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if known(request, headers["ETag"]):

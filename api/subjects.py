@@ -112,18 +112,17 @@ class Mosaic:
         self._catalog, self._pictures, self._blocks, self._reader = catalog, pictures, blocks, reader
         self._definition = definitions.read(catalog, reader, mosaic, datetime)
         self._most = self._definition.most(most)
-        self._kind = self._definition.kind
         self.name: Mapping[str, Any] = {"mosaic": mosaic}
 
     def composite(self, wanted: Wanted, area: BaseGeometry) -> tuple[Composite, Candidates]:
         """The numbers of the items in an area, and the items."""
         found = candidates.within(self._catalog, self._reader, self._definition, area)
-        style, names = self._definition.shown(wanted).numbers(orjson.loads(self._kind))
+        style, names = self._definition.shown(wanted).numbers(orjson.loads(self._definition.kind))
 
         def of_item(described: Described) -> Numbers:
             return numbers.of_item(orjson.loads(described.item), style, names)
 
-        each = found.each(self._kind, of_item)
+        each = found.each(self._definition.kind, of_item)
         return Composite(each, most=self._most, median=self._definition.median), found
 
     def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
@@ -136,12 +135,12 @@ class Mosaic:
         """The picture as its tiles have it."""
         found = candidates.within(self._catalog, self._reader, self._definition, area)
         wanted = self._definition.shown(shown)
-        wanted.style(orjson.loads(self._kind))  # what is wrong with it is told where there are no items too
+        wanted.style(orjson.loads(self._definition.kind))  # what is wrong with it is told where there are no items too
 
         def picture(described: Described) -> Picture:
             return self._pictures.of(described, wanted)
 
-        each = stack.opened(found.each(self._kind, picture))
+        each = stack.opened(found.each(self._definition.kind, picture))
         opened, unread = dict[int, None](), dict[int, None]()
 
         def draw(window: Grid, watch: Stopwatch) -> Raster | None:
@@ -160,4 +159,4 @@ class Mosaic:
         )
 
     def _version(self, of_code: str, found: Candidates, wanted: Wanted) -> str:
-        return found.version(of_code, self._kind, self._definition.shown(wanted), self._definition.order, self._most)
+        return found.version(of_code, self._definition, self._definition.shown(wanted), self._most)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from operator import attrgetter
 from threading import Lock
 
-from cachetools import LRUCache
+from cachetools import LRUCache, cachedmethod
 from sqlalchemy import func, select
 
 from catalog import dialects
@@ -30,7 +31,7 @@ class Mosaics:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._kept: LRUCache[str, bytes] = LRUCache(_MEMORY, getsizeof=len)
+        self._kept: LRUCache[tuple[str], bytes] = LRUCache(_MEMORY, getsizeof=len)
         self._lock = Lock()
 
     def put(self, content: bytes, *, most: int) -> str:
@@ -52,13 +53,10 @@ class Mosaics:
             connection.execute(dialects.of(connection).insert(mosaics).on_conflict_do_nothing(), [row])
         return name
 
+    @cachedmethod(attrgetter("_kept"), lock=attrgetter("_lock"))  # an id is a hash, and none is ever removed
     def get(self, name: str) -> bytes:
         """A definition. Raises NotFound."""
-        with self._lock:
-            found: bytes | None = self._kept.get(name)  # its id is its hash, and none is ever removed
-        if found is None and (found := self._found(name)) is not None:
-            with self._lock:
-                self._kept[name] = found
+        found = self._found(name)
         if found is None:
             raise NotFound(f"no mosaic {name[:40]!r}")
         return found

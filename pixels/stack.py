@@ -395,17 +395,16 @@ def medians(
             raise uneven(len(names), len(item.shown))
     # The values are physical already.
     sources = {name: replace(first.sources[name], scale=1.0, offset=0.0, nodata=None) for name in names}
-    while True:
+    while items:
         try:
             read, counts = _medians(blocks, items, names, target, watch)
+            break
         except _Unread as error:
             # Of none of its layers there is to be anything, of which some are put in already.
             unread[error.number] = error.reason
             del items[error.number]
-            if items:
-                continue
-        _tell(unread, len(opened))
-        return Medians(chosen[0][1], read, sources, counts, opened, tuple(unread))
+    _tell(unread, len(opened))
+    return Medians(chosen[0][1], read, sources, counts, opened, tuple(unread))
 
 
 class _Unread(Exception):

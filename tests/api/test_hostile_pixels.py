@@ -26,8 +26,8 @@ MOST = 256 << 20
 PATIENCE = 10.0
 """Seconds that an answer may take."""
 TRIES = 3
-"""Times that a request is sent whose answer took longer: other tests, and other machines on the same processors, make an answer
-wait for minutes at times. What is too costly is too costly each time."""
+"""Times that a request is sent whose answer took longer: other tests, and other machines on the same processors, make answers
+wait. What is too costly is too costly each time."""
 L2A = "sentinel-2-l2a"
 ALL = "B01,B02,B03,B04,B05,B06,B07,B08,B8A,B09,B11,B12,SCL"
 SETS = ("WebMercatorQuad", "SWEREF99TM", "SWEREF99TM10")
