@@ -100,7 +100,7 @@ def _matrices(contents: etree._Element, tms: TileMatrixSet) -> None:
     made = _wmts(contents, "TileMatrixSet")
     _ows(made, "Title", str(tms.title or tms.id))
     _ows(made, "Identifier", str(tms.id))
-    _ows(made, "SupportedCRS", f"urn:ogc:def:crs:EPSG::{tms.crs.to_epsg()}")
+    _ows(made, "SupportedCRS", matrices.urn(tms))
     if str(tms.id) in _KNOWN:
         _wmts(made, "WellKnownScaleSet", _KNOWN[str(tms.id)])
     for matrix in tms.tileMatrices:

@@ -31,7 +31,7 @@ def router(settings: Settings) -> APIRouter:
                 "id": name,
                 "title": tms.title or name,
                 "uri": str(tms.uri) if tms.uri else None,
-                "crs": f"http://www.opengis.net/def/crs/EPSG/0/{tms.crs.to_epsg()}",
+                "crs": matrices.uri(tms),
                 "links": [
                     {
                         "rel": SCHEME,

@@ -123,7 +123,7 @@ def _display(given: TileQuery) -> dict[str, Any]:
 
 def _zoom(tms: TileMatrixSet, metres: float) -> int:
     """The first level whose pixels are as fine; the last where none is."""
-    unit = grids.unit(f"EPSG:{tms.crs.to_epsg()}")
+    unit = grids.unit(matrices.code(tms))
     fine = [int(matrix.id) for matrix in tms.tileMatrices if matrix.cellSize * unit <= metres]
     return min(fine, default=int(tms.maxzoom))
 

@@ -92,7 +92,7 @@ def _tile_set(
     told: dict[str, Any] = {
         "title": layer.title,
         "dataType": "map",
-        "crs": f"http://www.opengis.net/def/crs/EPSG/0/{tms.crs.to_epsg()}",
+        "crs": matrices.uri(tms),
         **({"tileMatrixSetURI": str(tms.uri)} if tms.uri else {}),
         "links": links,
     }

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from kartotek.errors import BadSettings, NotFound
 from kartotek.grids import NATIONAL
 
+_VERSIONS = {"EPSG": "", "OGC": "1.3"}
+"""Whose codes we name CRS by, and in which version, where names say one."""
 WIDEST = 1024
 """Pixels of a tile's side: a median holds a number of each of 32 items."""
 
@@ -33,11 +35,42 @@ def find(name: str) -> TileMatrixSet:
     return found
 
 
+def code(tms: TileMatrixSet) -> str:
+    """The CRS of a set by its authority's code, as EPSG:3006 or OGC:CRS84."""
+    return ":".join(_authority(tms))
+
+
+def uri(tms: TileMatrixSet) -> str:
+    """The CRS of a set by OGC's address of it (OGC 09-048r5)."""
+    authority, number = _authority(tms)
+    return f"http://www.opengis.net/def/crs/{authority}/{_VERSIONS[authority] or '0'}/{number}"
+
+
+def urn(tms: TileMatrixSet) -> str:
+    """The CRS of a set by its name in OGC's services (OGC 09-048r5)."""
+    authority, number = _authority(tms)
+    return f"urn:ogc:def:crs:{authority}:{_VERSIONS[authority]}:{number}"
+
+
+def _authority(tms: TileMatrixSet) -> tuple[str, str]:
+    found = _known(tms.crs.srs)
+    if found is None:
+        raise RuntimeError(f"{tms.id} has a CRS that no authority knows")
+    return found
+
+
+@cache
+def _known(crs: str) -> tuple[str, str] | None:
+    """(authority, code) of a CRS; None where it has none that we can name."""
+    found = pyproj.CRS.from_user_input(crs).to_authority()
+    return found if found and found[0] in _VERSIONS else None
+
+
 def serve_also(names: Iterable[str]) -> None:
     """Serve these too: each an id that morecantile knows, or the path of a document as OGC's 17-083r4 has it.
 
     Raises BadSettings where there is none, or one whose tiles we can't cut: they are of square pixels in a CRS that
-    has an EPSG code, all rows of a level as long.
+    has a code of EPSG's or OGC's, all rows of a level as long.
     """
     for name in names:
         tms = _read(name)
@@ -64,8 +97,8 @@ def _unfit(tms: TileMatrixSet) -> str | None:
     """Why no tiles can be cut in a set."""
     if not tms.id:
         return "it has no id"
-    if tms.crs.to_epsg() is None:
-        return "its CRS has no EPSG code"
+    if _known(tms.crs.srs) is None:
+        return "its CRS has no code of EPSG's or OGC's"
     if any(matrix.variableMatrixWidths for matrix in tms.tileMatrices):
         return "its rows have tiles of several widths"
     if not all(matrix.id.isascii() and matrix.id.isdecimal() for matrix in tms.tileMatrices):

@@ -37,11 +37,11 @@ class Frame:
     def grid(self, own: Grid) -> Grid:
         """A grid that goes on as far as is needed from some corner; its size means nothing.
 
-        In the files' CRS it begins at their corner, so that pixels of their overviews are copied too. Raises BadRequest
-        where the CRS is none for maps.
+        In the files' CRS, or one of the same pixels, it begins at their corner, so that pixels of their overviews are
+        copied too. Raises BadRequest where the CRS is none for maps.
         """
         if self.crs is None or grids.same_pixels(self.crs, own.crs):
-            return _grid(own.crs, own.left, own.top, self.resolution or own.resolution)
+            return _grid(self.crs or own.crs, own.left, own.top, self.resolution or own.resolution)
         return _grid(self.crs, 0.0, 0.0, self.resolution or own.metres / grids.unit(self.crs))
 
 

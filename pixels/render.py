@@ -13,7 +13,7 @@ from morecantile import Tile, TileMatrixSet
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
-from kartotek import fast
+from kartotek import fast, matrices
 from kartotek.errors import NotFound
 from kartotek.grids import Grid
 from kartotek.stopwatch import Stopwatch
@@ -129,7 +129,7 @@ def tile_grid(tms: TileMatrixSet, z: int, x: int, y: int) -> Grid:
     # Easting first, also where the document of the set gives its origin as EPSG:3006 orders its axes.
     bounds = tms.xy_bounds(Tile(x, y, z))
     return Grid(
-        crs=f"EPSG:{tms.crs.to_epsg()}",
+        crs=matrices.code(tms),
         left=bounds.left,
         top=bounds.top,
         resolution=matrix.cellSize,

@@ -271,6 +271,17 @@ def test_a_crop_goes_to_another_crs(local, items):
         assert (file.read(1) != 0).sum() == pytest.approx(moved.area / 900, rel=0.01)
 
 
+def test_a_crop_in_the_zone_of_the_same_pixels_is_a_copy_that_names_it(local, items):
+    """EPSG:32633's pixels are EPSG:3006's; a file says which of the two was asked for."""
+    item = items[AFTER]
+    west, south, east, north = triangle(item).bounds
+    query = f"{path(item)}/crop.tif?assets=B04&bbox={west},{south},{east},{north}"
+    own, transform, _ = cropped(local.get(query))
+    with MemoryFile(local.get(f"{query}&crs=EPSG:32633").content) as memory, memory.open() as file:
+        assert file.crs.to_epsg() == 32633 and file.transform == transform
+        assert np.array_equal(file.read(), own)
+
+
 @pytest.mark.parametrize("number", range(20))
 def test_a_crop_of_whole_pixels_has_no_more_than_these(local, items, number):
     west, south, _, _ = items[AFTER]["bbox"]

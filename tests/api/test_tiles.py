@@ -215,25 +215,37 @@ def test_levels_of_a_set_in_degrees_are_those_of_pixels_as_fine(demo, items, mon
     assert told["maxzoom"] == 13 and 5 < told["minzoom"] < 13
 
 
-def test_tiles_of_a_set_that_a_setting_names_are_what_gdal_warps(demo, items, stretch, monkeypatch):
-    name, item, usual = "EuropeanETRS89_LAEAQuad", items["34VCM"], dict(matrices.served())
+@pytest.mark.parametrize(
+    ("name", "code", "crs"),
+    [
+        ("EuropeanETRS89_LAEAQuad", 3035, "urn:ogc:def:crs:EPSG::3035"),
+        # EPSG has no code for longitude before latitude.
+        ("WorldCRS84Quad", 4326, "urn:ogc:def:crs:OGC:1.3:CRS84"),
+    ],
+)
+def test_tiles_of_a_set_that_a_setting_names_are_what_gdal_warps(demo, items, stretch, monkeypatch, name, code, crs):
+    item, usual = items["34VCM"], dict(matrices.served())
     monkeypatch.setattr(matrices, "_served", lambda: usual)
     settings = demo.settings.model_copy(update={"tile_matrix_sets": [name]})
-    european = TestClient(create_app(settings, demo.catalog, demo.storage))
-    tms = matrices.find(name)
-    # Easting first, as everywhere; the set's own axes are northing, easting.
-    north, east = tms.tileMatrices[0].pointOfOrigin
-    monkeypatch.setitem(SETS, name, (3035, east, north, tms.tileMatrices[0].cellSize, 256, (1, 1), 16))
+    served = TestClient(create_app(settings, demo.catalog, demo.storage))
+    first = matrices.find(name).tileMatrices[0]
+    # Easting first, as everywhere; a set's own axes may be northing, easting.
+    box = matrices.find(name).xy_bounds(0, 0, 0)
+    size = first.matrixWidth, first.matrixHeight
+    monkeypatch.setitem(SETS, name, (code, box.left, box.top, first.cellSize, 256, size, 16))
     seen = 0
     for z in (8, 10, 11, 13):
         tile = middle(item, name, z)
-        got = fetched(european, item, name, z, *tile)
+        got = fetched(served, item, name, z, *tile)
         transparency, colours = alike(got, by_gdal(demo, item, stretch, name, z, *tile))
         assert transparency >= 0.999 and colours >= 0.999, (z, transparency, colours)
         seen += int((got[..., 3] == 255).sum())
     assert seen > 50_000
-    assert name in european.get("/wmts?REQUEST=GetCapabilities").text
-    assert european.get(f"/tileMatrixSets/{name}").json()["id"] == name
+    capabilities = served.get("/wmts?REQUEST=GetCapabilities").text
+    assert name in capabilities and f"<ows:SupportedCRS>{crs}<" in capabilities
+    assert served.get(f"/tileMatrixSets/{name}").json()["id"] == name
+    listed = {one["id"]: one for one in served.get("/tileMatrixSets").json()["tileMatrixSets"]}
+    assert pyproj.CRS.from_user_input(listed[name]["crs"]) == pyproj.CRS.from_user_input(crs)
 
 
 @pytest.mark.parametrize("granule", SOME)

@@ -72,7 +72,6 @@ def test_a_setting_names_others_by_their_ids_or_documents(serving, tmp_path):
     [
         ("Nowhere", "no 'Nowhere'; there are: CanadianNAD83_LCC, EuropeanETRS89_LAEAQuad, .*, or FILE.json"),
         ("GNOSISGlobalGrid", "GNOSISGlobalGrid: its rows have tiles of several widths"),
-        ("WorldCRS84Quad", "WorldCRS84Quad: its CRS has no EPSG code"),
         ("/nowhere/there.json", "/nowhere/there.json: .*No such file"),
         ("https://example.org/tms.json", "No such file"),
     ],

@@ -131,7 +131,7 @@ def tile(grid=GRID, tms="WebMercatorQuad", z=13, east=0.5, south=0.5):
     """The tile that holds a place in a grid."""
     x, y = grid.left + east * grid.columns * grid.resolution, grid.top - south * grid.rows * grid.resolution
     matrix_set = matrices.find(tms)
-    if not grids.same_pixels(grid.crs, crs := f"EPSG:{matrix_set.crs.to_epsg()}"):
+    if not grids.same_pixels(grid.crs, crs := matrices.code(matrix_set)):
         x, y = grids.transformer(grid.crs, crs).transform(x, y)
     world = render.tile_grid(matrix_set, z, 0, 0)
     side = world.resolution * world.columns
