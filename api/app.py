@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from api import (
     transactions,
     wmts,
 )
-from api.middleware import HEAVY, MANY, Body, Costly, Head, Requests
+from api.middleware import HEAVY, MANY, TILES, Body, Costly, Head, Requests
 from api.pictures import Pictures
 from catalog.store import Catalog
 from kartotek import matrices as tile_matrices
@@ -41,7 +42,12 @@ from pixels.blocks import Blocks
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.parquet")
 """Types of answers that are packed already."""
 TOGETHER = 16
-"""Tiles and points of mosaics that are made at a time: fewer than there are threads, so that items' own are."""
+"""Tiles of items that are made at a time, and as many of mosaics, where reads wait for a network."""
+AT_WORK = (os.cpu_count() or 1) + 2
+"""The same where they don't: enough to keep the processors busy. More of them would only take Python's lock from each
+other, which costs a quarter of the time."""
+QUEUE = 10.0
+"""Seconds for which a place among these is waited for: a map asks for more of them at a time."""
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
@@ -54,7 +60,9 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     errors.add_handlers(app)
     app.add_middleware(Costly, most=settings.costly)
     app.add_middleware(Costly, most=settings.heavy, paths=HEAVY, what="crops and statistics")
-    app.add_middleware(Costly, most=TOGETHER, paths=MANY, what="tiles of mosaics", patience=10.0)
+    drawn_at_a_time = TOGETHER if storage.remote else AT_WORK
+    app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles", patience=QUEUE)
+    app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles of mosaics", patience=QUEUE)
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,

@@ -33,6 +33,9 @@ COSTLY = re.compile(
 HEAVY = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[a-z]+)")
 """Paths whose answers may read many pixels, and hold as much memory as that takes."""
 
+TILES = re.compile(r"/tiles/.*")
+"""Paths of items' tiles."""
+
 MANY = re.compile(r"/mosaics/[^/]+/(tiles/.*|point)|/wmts(/.*)?")
 """Paths whose answers may be of many items; maps ask for many at once."""
 
@@ -148,7 +151,7 @@ class Body:
 
 
 class Costly:
-    """So much costly work at a time, and no more: an item, a tile or a file is never kept waiting by it.
+    """So much costly work at a time, and no more: an item or a file is never kept waiting by it.
 
     Who finds no place for some seconds is told to come again.
     """

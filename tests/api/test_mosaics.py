@@ -4,7 +4,10 @@ import io
 import math
 import os
 import shutil
+import threading
 
+import anyio
+import httpx
 import numpy as np
 import orjson
 import pyproj
@@ -15,7 +18,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from api import wmts
+from api import app, wmts
 from api.app import create_app
 from catalog import documents
 from catalog.access import PUBLIC
@@ -378,6 +381,61 @@ def test_a_county_opens_few_files(demo, items):
     opened, _, there = answer.headers["x-kartotek-items"].split()
     assert int(there) >= 4 and int(opened) <= 64
     assert 0 < len(storage.opened) == 3 * int(opened)
+
+
+class Stuck(FolderStorage):
+    """A folder that gives nothing until it is told to."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.released = threading.Event()
+
+    def ranges(self, key, places):
+        assert self.released.wait(60)
+        return super().ranges(key, places)
+
+
+def test_so_many_tiles_are_made_at_a_time_and_with_all_threads_busy_it_is_told_that_the_server_lives(
+    demo, items, monkeypatch
+):
+    monkeypatch.setattr(app, "QUEUE", 0.2)
+    storage = Stuck(demo.local.root)
+    [item, *_] = (items[name] for name in of(items, "33VXG"))
+    x, y = middle(item, 8)
+
+    async def main():
+        served = create_app(demo.settings, demo.catalog, storage)
+        of_mosaic = f"/mosaics/{register(TestClient(served), ids=[item['id']])}/tiles"
+        threads, answers = anyio.to_thread.current_default_thread_limiter(), []
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://catalog.test", timeout=60)
+        of_item, tile = f"/tiles/{L2A}/{item['id']}", f"SWEREF99TM10/8/{x}/{y}.png"
+        longitude, latitude = np.mean(np.reshape(item["bbox"], (2, 2)), axis=0)
+        point = f"/collections/{L2A}/items/{item['id']}/point?lon={longitude}&lat={latitude}"
+
+        async def ask(path):
+            answers.append((await client.get(path)).status_code)
+
+        async def all_busy(count):
+            with anyio.fail_after(30):
+                while threads.borrowed_tokens < count:
+                    await anyio.sleep(0.01)
+
+        async with client, anyio.create_task_group() as group:
+            for number, path in enumerate((of_mosaic, of_item), 1):
+                for _ in range(app.AT_WORK):
+                    group.start_soon(ask, f"{path}/{tile}")
+                await all_busy(number * app.AT_WORK)
+                one_more = await client.get(f"{path}/{tile}")
+                assert one_more.status_code == 503 and one_more.headers["retry-after"] == "1"
+                assert "come again" in one_more.json()["detail"]
+            for _ in range(int(threads.total_tokens)):
+                group.start_soon(ask, point)
+            await all_busy(threads.total_tokens)
+            assert (await client.get("/livez")).status_code == 200
+            storage.released.set()
+        assert answers == [200] * (2 * app.AT_WORK + int(threads.total_tokens))
+
+    anyio.run(main)
 
 
 def test_no_more_items_are_opened_than_the_setting_says(demo, items):
