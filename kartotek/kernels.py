@@ -319,6 +319,15 @@ def painted(numbers, valid, tables, shades, seen):  # type: ignore[no-untyped-de
                 shades[row, column, layer] = tables[layer][numbers[layer][row, column]] if seen[row, column] else 0
 
 
+@_compiled(*_for_all(lambda kind: void(kind[:, :], boolean[:, :], int64[::1])))
+def counted(numbers, seen, counts):  # type: ignore[no-untyped-def]
+    """`np.bincount(numbers[seen])`, added to counts of all numbers that there may be."""
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            if seen[row, column]:
+                counts[numbers[row, column]] += 1
+
+
 @_compiled(*_for_all(lambda kind: void(kind[:, :], int64, boolean[:, ::1])))
 def whole(band, nothing, result):  # type: ignore[no-untyped-def]
     """Which 2 x 2 pixels all have data."""

@@ -50,6 +50,7 @@ class Outline:
         """In degrees."""
         check_length([self])
         self._projected: dict[str, BaseGeometry] = {}
+        self._touched: dict[Grid, list[Place]] = {}
 
     def projected(self, crs: str) -> BaseGeometry:
         """The polygon in a CRS of the pixels, ready to be asked about many windows; empty where it lies elsewhere."""
@@ -82,9 +83,19 @@ class Outline:
     def touched(self, grid: Grid) -> Iterator[Place]:
         """(rows, columns) of the parts of a grid's blocks that may have pixels in the polygon.
 
-        They are found by halves, so that those of a large grid cost no more than there are of them, and come one by
-        one: whoever finds them too many need not know of all.
+        They come one by one: whoever finds them too many need not know of all. They are found once.
         """
+        if grid not in self._touched:
+            found = []
+            for place in self._parts(grid):
+                found.append(place)
+                yield place
+            self._touched[grid] = found
+        else:
+            yield from self._touched[grid]
+
+    def _parts(self, grid: Grid) -> Iterator[Place]:
+        """The same, by halves, so that those of a large grid cost no more than there are of them."""
         polygon = self.projected(grid.crs)
         if polygon.is_empty or not np.isfinite(polygon.bounds).all():
             return

@@ -34,7 +34,7 @@ def inside(polygon: Geometry, target: Grid) -> NDArray[np.bool_]:
     upper, lower = np.minimum(y[edge], y[edge + 1]), np.maximum(y[edge], y[edge + 1])
     first, last = np.clip(np.ceil(upper), 0, rows).astype(np.intp), np.clip(np.ceil(lower), 0, rows).astype(np.intp)
     counts = last - first
-    crossings = np.zeros(rows * (columns + 1), np.intp)
+    crossed = np.zeros((rows, columns + 1), np.bool_)  # an odd number of times just before each pixel
     for part in np.split(np.arange(len(edge)), np.searchsorted(np.cumsum(counts), np.arange(MOST, counts.sum(), MOST))):
         many, begin = counts[part], first[part]
         line = np.arange(many.sum()) + np.repeat(begin - np.cumsum(many) + many, many)
@@ -42,7 +42,7 @@ def inside(polygon: Geometry, target: Grid) -> NDArray[np.bool_]:
         across = x[one] + (line - y[one]) * ((x[one + 1] - x[one]) / (y[one + 1] - y[one]))
         # From the first centre at or beyond it on it is the other way round.
         at = np.clip(np.ceil(across), 0, columns).astype(np.intp)
-        crossings += np.bincount(line * (columns + 1) + at, minlength=len(crossings))
-    odd = crossings.reshape(rows, columns + 1)[:, :-1] & 1
-    found: NDArray[np.bool_] = np.logical_xor.accumulate(odd.astype(np.bool_), axis=1)
+        np.logical_xor.at(crossed.reshape(-1), line * (columns + 1) + at, True)
+    # As bytes, which takes half the time.
+    found: NDArray[np.bool_] = np.bitwise_xor.accumulate(crossed[:, :-1].view(np.uint8), axis=1).view(np.bool_)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,10 +119,7 @@ def _of_area(
             for value, (numbers, valid) in zip(group.values, read, strict=True):
                 if value.name not in tallies:
                     tallies[value.name] = _tally(asked, value, numbers.dtype)
-                seen = numbers[valid if inside is None else valid & inside]
-                if isinstance(tallies[value.name], Measured):
-                    seen = asked.physical(value, seen)
-                tallies[value.name].add(seen)
+                tallies[value.name].add(numbers, valid if inside is None else valid & inside)
     share = outline.inside(group.grid)
     with watch.stage("render"):
         return {
@@ -131,7 +129,7 @@ def _of_area(
                 "resolution": grid.resolution,
                 "overview": level,
                 "pixels": pixels,
-                **_told(value, tallies.get(value.name, Measured(0)), pixels, share, wanted),
+                **_told(value, tallies.get(value.name) or Measured(0, np.asarray), pixels, share, wanted),
             }
             for value in group.values
         }
@@ -140,7 +138,7 @@ def _of_area(
 def _tally(asked: Field, value: Value, data_type: np.dtype[Any]) -> Tally:
     if data_type.kind in "iu" and data_type.itemsize <= 2:
         return Counted(data_type, *asked.packing(value))
-    return Measured(tally.FITS // len(asked.values))
+    return Measured(tally.FITS // len(asked.values), partial(asked.physical, value))
 
 
 def _told(value: Value, found: Tally, pixels: int, share: float, wanted: Wanted) -> dict[str, Any]:

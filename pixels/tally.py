@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kartotek import fast
 
 FITS = 1 << 22
 """Numbers of 64 bits that are kept for one answer, 32 MB; beyond, percentiles are taken from bins."""
@@ -36,8 +38,8 @@ class Tally(Protocol):
     def method(self) -> str:
         """How percentiles and the histogram come about: counted and kept are exact, binned is not."""
 
-    def add(self, numbers: NDArray[Any]) -> None:
-        """Take some more, (n)."""
+    def add(self, numbers: NDArray[Any], seen: NDArray[np.bool_]) -> None:
+        """Take some more: those that are seen, of as many rows and columns."""
 
     def weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
         """Values from the lowest to the highest, and how often each came; once each without counts."""
@@ -54,13 +56,19 @@ class Counted:
         self._low = int(np.iinfo(data_type).min)
         self._counts = np.zeros(1 << (8 * data_type.itemsize), np.int64)
         self._scale, self._offset = scale, offset
+        self._weighted: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
         self.count = 0
 
-    def add(self, numbers: NDArray[Any]) -> None:
+    def add(self, numbers: NDArray[Any], seen: NDArray[np.bool_]) -> None:
         """Take some more."""
-        found = np.bincount(numbers.astype(np.intp) - self._low if self._low else numbers)
-        self._counts[: len(found)] += found
-        self.count += numbers.size
+        if (kernels := fast.kernels(numbers.dtype)) is not None:
+            kernels.counted(numbers, seen, self._counts)
+        else:
+            some = numbers[seen]
+            found = np.bincount(some.astype(np.intp) - self._low if self._low else some)
+            self._counts[: len(found)] += found
+        self.count += int(np.count_nonzero(seen))
+        self._weighted = None
 
     @property
     def method(self) -> str:
@@ -73,17 +81,18 @@ class Counted:
         there = np.flatnonzero(self._counts)
         return {int(code) + self._low: int(self._counts[code]) for code in there}
 
-    def weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    def weighted(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Physical values and counts."""
-        there = np.flatnonzero(self._counts)
-        values = (there + self._low) * np.float64(self._scale) + self._offset
-        order = np.argsort(values)  # a scale may be negative
-        return values[order], self._counts[there][order]
+        if self._weighted is None:
+            there = np.flatnonzero(self._counts)
+            values = (there + self._low) * np.float64(self._scale) + self._offset
+            way = -1 if self._scale < 0 else 1
+            self._weighted = values[::way], self._counts[there][::way]
+        return self._weighted
 
     def moments(self) -> tuple[float, float, float, float]:
         """Of the counts."""
         values, counts = self.weighted()
-        assert counts is not None  # noqa: S101  for mypy
         mean = float((values * counts).sum() / self.count)
         return (
             float(values[0]),
@@ -99,9 +108,9 @@ class Measured:
     Means and deviations are of all numbers as they are, added up part by part (Chan et al. 1983).
     """
 
-    def __init__(self, fits: int) -> None:
-        """`fits` is how many may be kept."""
-        self._fits = fits
+    def __init__(self, fits: int, physical: Callable[[NDArray[Any]], NDArray[np.float64]]) -> None:
+        """`fits` is how many may be kept; `physical` gives the values of numbers."""
+        self._fits, self._physical = fits, physical
         self._kept: list[NDArray[np.float64]] = []
         self._waiting = 0
         self._bins: NDArray[np.uint32] | None = None
@@ -114,12 +123,12 @@ class Measured:
         return "kept" if self._bins is None else "binned"
 
     @np.errstate(over="ignore", invalid="ignore")  # a mean that is too large for float64 is told as none
-    def add(self, numbers: NDArray[Any]) -> None:
+    def add(self, numbers: NDArray[Any], seen: NDArray[np.bool_]) -> None:
         """Take some more; what is not finite is left out."""
-        numbers = numbers[np.isfinite(numbers)]
-        if not numbers.size:
+        values = self._physical(numbers[seen])
+        values = values[np.isfinite(values)]
+        if not values.size:
             return
-        values = numbers.astype(np.float64)
         mean, total = float(values.mean()), self.count + values.size
         step = mean - self._mean
         self._squares += float(((values - mean) ** 2).sum()) + step**2 * self.count * values.size / total
