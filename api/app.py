@@ -43,10 +43,11 @@ PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.pa
 """Types of answers that are packed already."""
 TOGETHER = 16
 """Tiles of items that are made at a time, and as many of mosaics, where reads wait for a network."""
-AT_WORK = (os.cpu_count() or 1) + 2
+PROCESSORS = os.cpu_count() or 1
+AT_WORK = PROCESSORS + 2
 """The same where they don't: enough to keep the processors busy. More of them would only take Python's lock from each
 other, which costs a quarter of the time."""
-QUEUE = 10.0
+QUEUE = 5.0
 """Seconds for which a place among these is waited for: a map asks for more of them at a time."""
 
 
@@ -59,7 +60,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
     app.add_middleware(Costly, most=settings.costly)
-    app.add_middleware(Costly, most=settings.heavy, paths=HEAVY, what="crops and statistics")
+    heavy = settings.heavy or (max(4, PROCESSORS) if storage.remote else PROCESSORS)
+    app.add_middleware(Costly, most=heavy, paths=HEAVY, what="crops and statistics")
     drawn_at_a_time = TOGETHER if storage.remote else AT_WORK
     app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles", patience=QUEUE)
     app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles of mosaics", patience=QUEUE)

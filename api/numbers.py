@@ -22,7 +22,7 @@ from api.measures import (
 )
 from api.pictures import Pictures
 from api.places import Column, Row, Tms, Zoom, grid_of
-from api.routing import Direct, Strict
+from api.routing import Direct
 from api.subjects import Item, Mosaic
 from catalog.store import Catalog
 from kartotek.settings import Settings
@@ -67,12 +67,11 @@ _TILE: dict[int | str, dict[str, Any]] = {
 
 def router(settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blocks) -> APIRouter:
     """The routes of numbers; before those of tiles, whose addresses are alike."""
-    made = APIRouter(tags=["Numbers"])
+    made = APIRouter(tags=["Numbers"], route_class=Direct)
 
     def add(path: str, endpoint: Any, summary: str, responses: Any, method: str = "GET") -> None:
-        kind = Strict if method == "POST" else Direct
         route = {"methods": [method], "summary": summary, "responses": responses, "response_class": Response}
-        made.add_api_route(path, endpoint, route_class_override=kind, **route)
+        made.add_api_route(path, endpoint, **route)
 
     _of_items(add, catalog, pictures, blocks)
     _of_mosaics(add, settings, catalog, pictures, blocks)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +18,8 @@ from starlette.responses import Response
 class Direct(APIRoute):
     """An endpoint of the request, the path's parts, and a model `given`, of the query or the body, if it has one.
 
+    A body that is a JSON object of any kind goes by its own name.
+
     FastAPI tells of it as of any other, but looks at each parameter of a model by itself and parses a body twice, which
     takes as long as a search.
     """
@@ -25,7 +27,7 @@ class Direct(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What answers a request."""
         endpoint, query = self.endpoint, [_model(field) for field in self.dependant.query_params]
-        body = None if self.body_field is None else _model(self.body_field)
+        body = None if self.body_field is None else _body(self.body_field)
         if self.dependant.dependencies:
             raise NotImplementedError(f"{self.path}: dependencies are not asked here; give it an APIRoute")
 
@@ -34,7 +36,8 @@ class Direct(APIRoute):
             for model in query:
                 given["given"] = _checked("query", model.model_validate, dict(request.query_params))
             if body is not None:
-                given["given"] = _checked("body", body.model_validate_json, await _json(request))
+                name, read = body
+                given[name] = _checked("body", read, await _json(request))
             return await run_in_threadpool(endpoint, request, **given)
 
         return handle
@@ -58,11 +61,25 @@ class Strict(APIRoute):
 
 class _Strict(Request):
     async def json(self) -> Any:
-        """Integers of more than 64 bits as the nearest number. Raises HTTPException for what is no JSON."""
-        try:
-            return orjson.loads((await self.body()).removeprefix(codecs.BOM_UTF8))
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, f"body: no JSON: {error}") from error
+        """As `_loaded`."""
+        return _loaded(await self.body())
+
+
+def _loaded(content: bytes) -> Any:
+    """Integers of more than 64 bits as the nearest number. Raises HTTPException for what is no JSON."""
+    try:
+        return orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"body: no JSON: {error}") from error
+
+
+def _body(field: Any) -> tuple[str, Callable[[bytes], Any]]:
+    """What an endpoint calls a body, and what reads it."""
+    kind = _model(field)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "given", kind.model_validate_json
+    free = TypeAdapter(kind)
+    return field.name, lambda content: free.validate_python(_loaded(content))
 
 
 def _model(field: Any) -> type[BaseModel]:
@@ -81,7 +98,7 @@ async def _json(request: Request) -> bytes:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the body ended too early") from error
 
 
-def _checked(where: str, validate: Callable[[Any], BaseModel], given: Any) -> BaseModel:
+def _checked(where: str, validate: Callable[[Any], Any], given: Any) -> Any:
     try:
         return validate(given)
     except ValidationError as error:

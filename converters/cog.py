@@ -17,30 +17,26 @@ from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
-from xml.sax.saxutils import escape
 
 import imagecodecs
 import numpy as np
-import pyproj
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from converters.profiles import Profile
-from kartotek import fast, grids
+from kartotek import fast, tiff
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK, Grid
 from kartotek.nodata import held, is_between, keep_apart, present
 from kartotek.product import Kind, Layer, LayerType
+from kartotek.tiff import LONG, SHORT, Tag
 
 _GHOST = (
     b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
     b"BLOCK_TRAILER=LAST_4_BYTES_REPEATED\nKNOWN_INCOMPATIBLE_EDITION=NO\n"
 )
 """What GDAL may rely on: each block lies behind its size, and is followed by its last four bytes again."""
-
-_SHORT, _LONG, _DOUBLE, _ASCII = 3, 4, 12, 2
-_FORMATS = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 
 
 def pyramid(pixels: NDArray[Any], kind: LayerType, *, depth: int) -> list[NDArray[Any]]:
@@ -177,7 +173,7 @@ def write_in(
     with tempfile.TemporaryFile(dir=path.parent) as beside:
         sizes = [[_put(beside, block) for block in images[0].blocks(pool)]]
         with path.open("wb") as file:
-            geo = _geo_tags(grid, layer.type, images[0].dtype) + _gdal_tags(layer)
+            geo = _geo_tags(grid, layer)
             start = len(_header(images, geo, None, profile))
             file.write(b"\0" * start)
             # The smallest overview first: a reader that takes the head of the file has the coarse picture at once.
@@ -248,12 +244,11 @@ def encode(part: NDArray[Any], profile: Profile = Profile.STANDARD) -> bytes:
     return profile.pack(imagecodecs.delta_encode(block, axis=-2))
 
 
-_Tag = tuple[int, int, object]
 _Places = tuple[list[int], list[int]]
 """Offsets and sizes of an image's blocks."""
 
 
-def _header(images: Sequence[Image], geo: list[_Tag], places: list[_Places] | None, profile: Profile) -> bytes:
+def _header(images: Sequence[Image], geo: list[Tag], places: list[_Places] | None, profile: Profile) -> bytes:
     """All that stands before the first block; of the same length before and after the places are known."""
     ghost = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_GHOST) + _GHOST
     start = 8 + len(ghost) + len(ghost) % 2
@@ -262,93 +257,41 @@ def _header(images: Sequence[Image], geo: list[_Tag], places: list[_Places] | No
     for position, image in enumerate(images):
         tags = _image_tags(image, places[position] if places else None, profile, overview=position > 0)
         tags += geo if position == 0 else [tag for tag in geo if tag[0] == 42113]
-        result += _directory(sorted(tags, key=lambda tag: tag[0]), len(result), last=position == len(images) - 1)
+        result += tiff.directory(tags, len(result), last=position == len(images) - 1)
     return bytes(result)
 
 
-def _image_tags(image: Image, places: _Places | None, profile: Profile, *, overview: bool) -> list[_Tag]:
+def _image_tags(image: Image, places: _Places | None, profile: Profile, *, overview: bool) -> list[Tag]:
     bands, rows, columns = image.shape
     kind = image.dtype
-    sample_format = 3 if np.issubdtype(kind, np.floating) else 2 if np.issubdtype(kind, np.signedinteger) else 1
+    sample_format = tiff.sample_format(kind)
     blank = [0] * (-(-rows // BLOCK) * -(-columns // BLOCK))
     offsets, sizes = places or (blank, blank)
     return [
-        (254, _LONG, [int(overview)]),
-        (256, _LONG, [columns]),
-        (257, _LONG, [rows]),
-        (258, _SHORT, [kind.itemsize * 8] * bands),
-        (259, _SHORT, [profile.compression]),
-        (262, _SHORT, [2 if bands == 3 else 1]),
-        (277, _SHORT, [bands]),
-        (284, _SHORT, [1]),
-        (317, _SHORT, [3 if sample_format == 3 else 2]),
-        (322, _LONG, [BLOCK]),
-        (323, _LONG, [BLOCK]),
-        (324, _LONG, offsets),
-        (325, _LONG, sizes),
-        (339, _SHORT, [sample_format] * bands),
+        (254, LONG, [int(overview)]),
+        (256, LONG, [columns]),
+        (257, LONG, [rows]),
+        (258, SHORT, [kind.itemsize * 8] * bands),
+        (259, SHORT, [profile.compression]),
+        (262, SHORT, [2 if bands == 3 else 1]),
+        (277, SHORT, [bands]),
+        (284, SHORT, [1]),
+        (317, SHORT, [3 if sample_format == tiff.FLOATS else 2]),
+        (322, LONG, [BLOCK]),
+        (323, LONG, [BLOCK]),
+        (324, LONG, offsets),
+        (325, LONG, sizes),
+        (339, SHORT, [sample_format] * bands),
     ]
 
 
-def _directory(tags: list[_Tag], position: int, *, last: bool) -> bytes:
-    """An image file directory at a position, with the values that don't fit into it behind it."""
-    head = 2 + 12 * len(tags) + 4
-    entries, behind = bytearray(), bytearray()
-    for code, kind, value in tags:
-        if isinstance(value, bytes):
-            count, packed = len(value), value
-        else:
-            numbers = list(value)  # type: ignore[call-overload]
-            count, packed = len(numbers), struct.pack(f"<{len(numbers)}{_FORMATS[kind]}", *numbers)
-        if len(packed) <= 4:
-            entries += struct.pack("<HHI", code, kind, count) + packed.ljust(4, b"\0")
-        else:
-            entries += struct.pack("<HHII", code, kind, count, position + head + len(behind))
-            behind += packed + b"\0" * (len(packed) % 2)
-    following = 0 if last else position + head + len(behind)
-    return struct.pack("<H", len(tags)) + bytes(entries) + struct.pack("<I", following) + bytes(behind)
-
-
-def _geo_tags(grid: Grid, kind: LayerType, dtype: np.dtype[np.generic]) -> list[_Tag]:
-    """Where the pixels lie (OGC GeoTIFF 1.1): scale, tie point, and the CRS by its EPSG code."""
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    code = crs.to_epsg()
-    if code is None:
-        raise BadFile(f"{grid.crs}: has no EPSG code, which a GeoTIFF needs")
-    model = 1 if crs.is_projected else 2
-    keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
-    if crs.is_projected and grids.is_metric(grid.crs):
-        keys.append((3076, 0, 1, 9001))
-    return [
-        (33550, _DOUBLE, [grid.resolution, grid.resolution, 0.0]),
-        (33922, _DOUBLE, [0.0, 0.0, 0.0, grid.left, grid.top, 0.0]),
-        (34735, _SHORT, [1, 1, 0, len(keys), *(number for key in keys for number in key)]),
-        (42113, _ASCII, _text(kind.nodata).encode() + b"\0"),
-    ]
-
-
-def _text(number: float) -> str:
-    """A number in as many digits as bring it back exactly; "nan" and "inf" as GDAL reads them."""
-    return str(number) if isinstance(number, int) else f"{number:.17g}"
-
-
-def _gdal_tags(layer: Layer) -> list[_Tag]:
-    """Scale, offset, unit and description of each band, as GDAL writes and reads them."""
-    lines = []
-    for sample in range(max(1, len(layer.type.bands))):
-        title = layer.type.bands[sample].name if layer.type.bands else layer.type.name
-        lines.append(("DESCRIPTION", "description", sample, title))
-        if (layer.scale, layer.offset) != (1.0, 0.0):
-            lines.append(("OFFSET", "offset", sample, repr(layer.offset)))
-            lines.append(("SCALE", "scale", sample, repr(layer.scale)))
-        if layer.type.unit:
-            lines.append(("UNITTYPE", "unittype", sample, layer.type.unit))
-    # Escaped twice, as GDAL writes it and reads it.
-    items = "".join(
-        f'  <Item name="{name}" sample="{sample}" role="{role}">{escape(escape(text))}</Item>\n'
-        for name, role, sample, text in lines
+def _geo_tags(grid: Grid, layer: Layer) -> list[Tag]:
+    """Where the pixels lie, and what they mean."""
+    names = [band.name for band in layer.type.bands] or [layer.type.name]
+    meanings = (
+        tiff.meaning(sample, name, layer.scale, layer.offset, layer.type.unit) for sample, name in enumerate(names)
     )
-    return [(42112, _ASCII, f"<GDALMetadata>\n{items}</GDALMetadata>\n".encode() + b"\0")]
+    return [*tiff.place(grid), tiff.nodata(layer.type.nodata), tiff.metadata(meanings)]
 
 
 def validate(path: Path) -> None:

@@ -59,8 +59,9 @@ class Settings(LogSettings):
     """How long the database works at one question of `serve`."""
     costly: int = Field(default=8, ge=1)
     """Searches and sums that `serve` works at at a time; who waits for a second is told to come again."""
-    heavy: int = Field(default=4, ge=1)
-    """Crops and statistics that `serve` works at at a time, each of up to 256 MB."""
+    heavy: int | None = Field(default=None, ge=1)
+    """Crops and statistics that `serve` works at at a time, each of up to 256 MB. Unless it is set there are as many as
+    processors, and 4 at least where files lie in a bucket."""
     profile: Literal["standard", "compact"] = "standard"
     """How blocks of COGs are packed: by DEFLATE, or in fewer bytes and more time by LZMA."""
     bands: Json[dict[str, Annotated[list[str], Field(min_length=1)]]] = Field(

@@ -1,0 +1,101 @@
+"""TIFF's directories (TIFF 6.0), and the tags that say where pixels lie (OGC GeoTIFF 1.1) and what they mean (GDAL)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from functools import cache
+from xml.sax.saxutils import escape
+
+import numpy as np
+import pyproj
+
+from kartotek import grids
+from kartotek.errors import BadFile
+from kartotek.grids import Grid
+
+SHORT, LONG, DOUBLE, ASCII = 3, 4, 12, 2
+"""TIFF's types of values."""
+FLOATS, SIGNED, UNSIGNED = 3, 2, 1
+"""TIFF's formats of samples."""
+_FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d"}
+
+Tag = tuple[int, int, object]
+"""Number, type, and its values, or its bytes."""
+
+
+def directory(tags: Iterable[Tag], position: int, *, last: bool) -> bytes:
+    """An image file directory at a position, with the values that don't fit into it behind it.
+
+    Unless it is the last one the next begins where it ends.
+    """
+    tags = sorted(tags, key=lambda tag: tag[0])
+    head = 2 + 12 * len(tags) + 4
+    entries, behind = bytearray(), bytearray()
+    for code, kind, value in tags:
+        if isinstance(value, bytes):
+            count, packed = len(value), value
+        else:
+            numbers = list(value)  # type: ignore[call-overload]
+            count, packed = len(numbers), struct.pack(f"<{len(numbers)}{_FORMATS[kind]}", *numbers)
+        if len(packed) <= 4:
+            entries += struct.pack("<HHI", code, kind, count) + packed.ljust(4, b"\0")
+        else:
+            entries += struct.pack("<HHII", code, kind, count, position + head + len(behind))
+            behind += packed + b"\0" * (len(packed) % 2)
+    following = 0 if last else position + head + len(behind)
+    return struct.pack("<H", len(tags)) + bytes(entries) + struct.pack("<I", following) + bytes(behind)
+
+
+def sample_format(data_type: np.dtype[np.generic]) -> int:
+    """TIFF's number of what samples are."""
+    return {"f": FLOATS, "i": SIGNED}.get(data_type.kind, UNSIGNED)
+
+
+def place(grid: Grid) -> list[Tag]:
+    """Where the pixels lie: scale, tie point, and the CRS by its EPSG code. Raises BadFile where it has none."""
+    return [
+        (33550, DOUBLE, [grid.resolution, grid.resolution, 0.0]),
+        (33922, DOUBLE, [0.0, 0.0, 0.0, grid.left, grid.top, 0.0]),
+        (34735, SHORT, _keys(grid.crs)),
+    ]
+
+
+@cache
+def _keys(name: str) -> tuple[int, ...]:
+    """GeoTIFF's keys of a CRS."""
+    crs = pyproj.CRS.from_user_input(name)
+    # A GeoTIFF has longitude first, whatever the CRS says.
+    code = 4326 if name == "OGC:CRS84" else crs.to_epsg()
+    if code is None:
+        raise BadFile(f"{name}: has no EPSG code, which a GeoTIFF needs")
+    model = 1 if crs.is_projected else 2
+    keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
+    if crs.is_projected and grids.is_metric(name):
+        keys.append((3076, 0, 1, 9001))
+    return (1, 1, 0, len(keys), *(number for key in keys for number in key))
+
+
+def nodata(number: float) -> Tag:
+    """The number of no data, in as many digits as bring it back exactly; "nan" and "inf" as GDAL reads them."""
+    text = str(number) if isinstance(number, int) else f"{number:.17g}"
+    return 42113, ASCII, text.encode() + b"\0"
+
+
+def meaning(sample: int, name: str, scale: float, offset: float, unit: str | None) -> str:
+    """What the numbers of a band are, for `metadata`."""
+    lines = [("DESCRIPTION", "description", name)]
+    if (scale, offset) != (1.0, 0.0):
+        lines += [("OFFSET", "offset", repr(offset)), ("SCALE", "scale", repr(scale))]
+    if unit:
+        lines.append(("UNITTYPE", "unittype", unit))
+    # Escaped twice, as GDAL writes it and reads it.
+    return "".join(
+        f'  <Item name="{what}" sample="{sample}" role="{role}">{escape(escape(text))}</Item>\n'
+        for what, role, text in lines
+    )
+
+
+def metadata(meanings: Iterable[str]) -> Tag:
+    """Scale, offset, unit and description of each band, as GDAL writes and reads them."""
+    return 42112, ASCII, f"<GDALMetadata>\n{''.join(meanings)}</GDALMetadata>\n".encode() + b"\0"
