@@ -6,12 +6,12 @@ Anybody may register, so that there is an end to how large one is and how many t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from threading import Lock
 
-from cachetools import LRUCache, cachedmethod
-from sqlalchemy import func, select
+from cachetools import TTLCache, cachedmethod
+from sqlalchemy import delete, func, select
 
 from catalog import dialects
 from catalog.connections import Connections
@@ -22,8 +22,10 @@ MAX_BYTES = 16 * 1024
 """Of a mosaic's definition."""
 _MEMORY = 4 << 20
 """Bytes of definitions that are at hand, as tiles of one mosaic come in numbers."""
+_FRESH = 60.0
+"""Seconds for which they are: another process may remove one. Nothing else can become of it: an id is a hash."""
 _PAGE = 200
-"""Mosaics that are read at a time."""
+"""Mosaics that are read, or removed, at a time."""
 
 
 class Mosaics:
@@ -31,7 +33,7 @@ class Mosaics:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._kept: LRUCache[tuple[str], bytes] = LRUCache(_MEMORY, getsizeof=len)
+        self._kept: TTLCache[tuple[str], bytes] = TTLCache(_MEMORY, _FRESH, getsizeof=len)
         self._lock = Lock()
 
     def put(self, content: bytes, *, most: int) -> str:
@@ -53,7 +55,7 @@ class Mosaics:
             connection.execute(dialects.of(connection).insert(mosaics).on_conflict_do_nothing(), [row])
         return name
 
-    @cachedmethod(attrgetter("_kept"), lock=attrgetter("_lock"))  # an id is a hash, and none is ever removed
+    @cachedmethod(attrgetter("_kept"), lock=attrgetter("_lock"))
     def get(self, name: str) -> bytes:
         """A definition. Raises NotFound."""
         found = self._found(name)
@@ -72,6 +74,17 @@ class Mosaics:
             if len(rows) < _PAGE:
                 return
             last, _ = rows[-1]
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Forget some; how many there were. Servers that know one serve it for another minute."""
+        count = 0
+        for start in range(0, len(names), _PAGE):
+            with self._connections.writing() as connection:
+                some = mosaics.c.id.in_(names[start : start + _PAGE])
+                count += connection.execute(delete(mosaics).where(some)).rowcount
+        with self._lock:
+            self._kept.clear()
+        return count
 
     def _found(self, name: str) -> bytes | None:
         if not (name.isascii() and name.isalnum()):

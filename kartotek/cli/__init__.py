@@ -20,6 +20,7 @@ COMMANDS = {
     "info": ("kartotek.cli.catalog", "Tell what the catalog holds, or all about one item."),
     "ingest": ("kartotek.cli.ingest", "Enter items and collections that others have described."),
     "migrate": ("kartotek.cli.catalog", "Bring the database's tables to this version."),
+    "mosaics": ("kartotek.cli.mosaics", "List the mosaics that are registered, or remove some."),
     "plan": ("kartotek.cli.plan", "Foretell how long products will take, and how many bytes."),
     "quarantine": ("kartotek.cli.ledger", "Set products aside that are not to be converted."),
     "rebuild": ("kartotek.cli.upkeep", "Enter all items that lie in the storage and that the catalog does not have."),
