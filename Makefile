@@ -26,6 +26,8 @@ serve: $(VENV)/.installed  ## serve the catalog of this folder
 	$(BIN)/kartotek serve
 
 test: $(VENV)/.tested browser postgis  ## all tests but the full counts
+	@# Once, before four processes do it at the same time.
+	$(BIN)/python -c 'import kartotek.kernels'
 	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
 
 test-clients: $(VENV)/.tested postgis qgis datacube  ## what QGIS and the Open Data Cube make of tiles, files and items

@@ -42,7 +42,7 @@ from pixels.blocks import Blocks
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.parquet")
 """Types of answers that are packed already."""
 TOGETHER = 16
-"""Tiles of items that are made at a time, and as many of mosaics, where reads wait for a network."""
+"""Tiles and points of items that are made at a time, and as many of mosaics, where reads wait for a network."""
 PROCESSORS = os.cpu_count() or 1
 AT_WORK = PROCESSORS + 2
 """The same where they don't: enough to keep the processors busy. More of them would only take Python's lock from each
@@ -63,8 +63,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     heavy = settings.heavy or (max(4, PROCESSORS) if storage.remote else PROCESSORS)
     app.add_middleware(Costly, most=heavy, paths=HEAVY, what="crops and statistics")
     drawn_at_a_time = TOGETHER if storage.remote else AT_WORK
-    app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles", patience=QUEUE)
-    app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles of mosaics", patience=QUEUE)
+    app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles and points", patience=QUEUE)
+    app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles and points of mosaics", patience=QUEUE)
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,

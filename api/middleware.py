@@ -33,8 +33,8 @@ COSTLY = re.compile(
 HEAVY = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[a-z]+)")
 """Paths whose answers may read many pixels, and hold as much memory as that takes."""
 
-TILES = re.compile(r"/tiles/.*")
-"""Paths of items' tiles."""
+TILES = re.compile(r"/tiles/.*|/collections/[^/]+/items/[^/]+/point")
+"""Paths of items' tiles and points."""
 
 MANY = re.compile(r"/mosaics/[^/]+/(tiles/.*|point)|/wmts(/.*)?")
 """Paths whose answers may be of many items; maps ask for many at once."""
