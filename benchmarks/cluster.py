@@ -9,8 +9,8 @@ is what they hold while they wait for work, what is shared counted once; wall ti
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -93,7 +93,9 @@ def measure(kind: str, folder: Path, products: Path, workers: int) -> None:
 
 def main() -> None:
     """Print all of it."""
-    workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workers", type=int, nargs="?", default=2)
+    workers = parser.parse_args().workers
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         products = folder / "products"

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from search import free_port, postgres, sql, wait_for
+from servers import free_port, postgres, sql, wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = ROOT / ".venv" / "datacube" / "bin" / "python"

@@ -9,9 +9,9 @@ all processes; the bare statement beside them is the floor: as many transactions
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -60,8 +60,11 @@ def bare(url: str) -> float:
 
 def main() -> None:
     """Print a line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", nargs="?", help="URL  [default: a new file of SQLite]")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        url = sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{Path(folder) / 'ledger.db'}"
+        url = asked.database or f"sqlite:///{Path(folder) / 'ledger.db'}"
         catalog = Catalog(url)
         catalog.migrate()
         ledger = catalog.ledger

@@ -9,9 +9,9 @@ band, as a directory and the metadata are all that is read. What is begun again 
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
-import sys
 import tempfile
 import time
 import zipfile
@@ -57,11 +57,14 @@ def spent() -> float:
 
 def main() -> None:
     """Print a line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database", nargs="?", help="URL  [default: a new file of SQLite]")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "archive")
         archive.mkdir()
         copies(archive)
-        catalog = Catalog(sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{Path(folder) / 'catalog.db'}")
+        catalog = Catalog(asked.database or f"sqlite:///{Path(folder) / 'catalog.db'}")
         catalog.migrate()
         storage = FolderStorage(Path(folder, "store"))
         sources = list(find([str(archive / "*.zip")]))
