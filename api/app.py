@@ -48,7 +48,8 @@ AT_WORK = PROCESSORS + 2
 """The same where they don't: enough to keep the processors busy. More of them would only take Python's lock from each
 other, which costs a quarter of the time."""
 QUEUE = 5.0
-"""Seconds for which a place among these is waited for: a map asks for more of them at a time."""
+"""Seconds for which a place among these is waited for, and among crops and statistics: a map asks for more of them at a
+time, and the first answer of a server takes a second more."""
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
@@ -61,7 +62,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     errors.add_handlers(app)
     app.add_middleware(Costly, most=settings.costly)
     heavy = settings.heavy or (max(4, PROCESSORS) if storage.remote else PROCESSORS)
-    app.add_middleware(Costly, most=heavy, paths=HEAVY, what="crops and statistics")
+    app.add_middleware(Costly, most=heavy, paths=HEAVY, what="crops and statistics", patience=QUEUE)
     drawn_at_a_time = TOGETHER if storage.remote else AT_WORK
     app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles and points", patience=QUEUE)
     app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles and points of mosaics", patience=QUEUE)
