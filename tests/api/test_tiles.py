@@ -328,7 +328,7 @@ def test_any_tile_comes_alike_from_many_threads(client, items):
     wanted = [address(items[granule], "WebMercatorQuad", 12, *middle(items[granule], "WebMercatorQuad", 12))
               for granule in GRANULES]  # fmt: skip
     alone = [client.get(path).content for path in wanted]
-    with ThreadPoolExecutor(8) as pool:
+    with client, ThreadPoolExecutor(8) as pool:  # one event loop for all of them, as a server has
         answers = list(pool.map(lambda path: client.get(path).content, wanted * 5))
     assert answers == alone * 5, {answer[:200] for answer in answers if answer not in alone}
 
