@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
-import imagecodecs
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
@@ -239,9 +238,7 @@ def encode(part: NDArray[Any], profile: Profile = Profile.STANDARD) -> bytes:
         return profile.pack(shaped)
     missing = ((0, 0), (0, BLOCK - part.shape[1]), (0, BLOCK - part.shape[2]))
     block = np.ascontiguousarray(np.moveaxis(np.pad(part, missing, mode="edge"), 0, -1))
-    if np.issubdtype(block.dtype, np.floating):
-        return profile.pack(imagecodecs.floatpred_encode(block, axis=-2))
-    return profile.pack(imagecodecs.delta_encode(block, axis=-2))
+    return profile.pack(tiff.predicted(block, axis=-2))
 
 
 _Places = tuple[list[int], list[int]]
@@ -263,25 +260,14 @@ def _header(images: Sequence[Image], geo: list[Tag], places: list[_Places] | Non
 
 def _image_tags(image: Image, places: _Places | None, profile: Profile, *, overview: bool) -> list[Tag]:
     bands, rows, columns = image.shape
-    kind = image.dtype
-    sample_format = tiff.sample_format(kind)
     blank = [0] * (-(-rows // BLOCK) * -(-columns // BLOCK))
-    offsets, sizes = places or (blank, blank)
     return [
         (254, LONG, [int(overview)]),
-        (256, LONG, [columns]),
-        (257, LONG, [rows]),
-        (258, SHORT, [kind.itemsize * 8] * bands),
-        (259, SHORT, [profile.compression]),
         (262, SHORT, [2 if bands == 3 else 1]),
-        (277, SHORT, [bands]),
         (284, SHORT, [1]),
-        (317, SHORT, [3 if sample_format == tiff.FLOATS else 2]),
-        (322, LONG, [BLOCK]),
-        (323, LONG, [BLOCK]),
-        (324, LONG, offsets),
-        (325, LONG, sizes),
-        (339, SHORT, [sample_format] * bands),
+        *tiff.image((rows, columns), (BLOCK, BLOCK), profile.compression),
+        *tiff.numbers(image.dtype, bands),
+        *tiff.blocks(*(places or (blank, blank))),
     ]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 from xml.sax.saxutils import escape
 
+import imagecodecs
 import numpy as np
 import pyproj
+from numpy.typing import NDArray
 
 from kartotek import grids
 from kartotek.errors import BadFile
@@ -16,7 +19,7 @@ from kartotek.grids import Grid
 
 SHORT, LONG, DOUBLE, ASCII = 3, 4, 12, 2
 """TIFF's types of values."""
-FLOATS, SIGNED, UNSIGNED = 3, 2, 1
+_FLOATS, _SIGNED, _UNSIGNED = 3, 2, 1
 """TIFF's formats of samples."""
 _FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d"}
 
@@ -47,9 +50,39 @@ def directory(tags: Iterable[Tag], position: int, *, last: bool) -> bytes:
     return struct.pack("<H", len(tags)) + bytes(entries) + struct.pack("<I", following) + bytes(behind)
 
 
-def sample_format(data_type: np.dtype[np.generic]) -> int:
-    """TIFF's number of what samples are."""
-    return {"f": FLOATS, "i": SIGNED}.get(data_type.kind, UNSIGNED)
+def image(shape: tuple[int, int], tile: tuple[int, int], compression: int) -> list[Tag]:
+    """How large an image is, how it is cut and how its tiles are packed; (rows, columns) both."""
+    (rows, columns), (down, across) = shape, tile
+    return [
+        (256, LONG, [columns]),
+        (257, LONG, [rows]),
+        (259, SHORT, [compression]),
+        (322, LONG, [across]),
+        (323, LONG, [down]),
+    ]
+
+
+def numbers(data_type: np.dtype[np.generic], bands: int) -> list[Tag]:
+    """What an image's samples are, shaped by `predicted`."""
+    kind = _FLOATS if data_type.kind == "f" else _SIGNED if data_type.kind == "i" else _UNSIGNED
+    return [
+        (258, SHORT, [8 * data_type.itemsize] * bands),
+        (277, SHORT, [bands]),
+        (317, SHORT, [3 if kind == _FLOATS else 2]),
+        (339, SHORT, [kind] * bands),
+    ]
+
+
+def blocks(offsets: Sequence[int], sizes: Sequence[int]) -> list[Tag]:
+    """Where an image's tiles lie."""
+    return [(324, LONG, offsets), (325, LONG, sizes)]
+
+
+def predicted(block: NDArray[Any], *, axis: int) -> NDArray[Any]:
+    """A tile as it is packed: what each number differs from the one before it along an axis (TIFF's predictors)."""
+    shaped = imagecodecs.floatpred_encode if block.dtype.kind == "f" else imagecodecs.delta_encode
+    found: NDArray[Any] = shaped(block, axis=axis)
+    return found
 
 
 def place(grid: Grid) -> list[Tag]:

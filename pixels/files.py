@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
@@ -77,7 +76,7 @@ def _head(images: Sequence[_Image], tags: Sequence[Tag], start: int) -> bytes:
     made = struct.pack("<2sHI", b"II", 42, 8)
     for image in images:
         sizes = [len(block) for block in image.blocks]
-        places = [(324, LONG, list(accumulate(sizes[:-1], initial=start))), (325, LONG, sizes)]
+        places = tiff.blocks(list(accumulate(sizes[:-1], initial=start)), sizes)
         own = [] if image is not images[0] else tags
         made += tiff.directory([*image.tags, *places, *own], len(made), last=image is images[-1])
         start += sum(sizes)
@@ -94,33 +93,28 @@ class _Image:
     @classmethod
     def of(cls, pixels: NDArray[Any]) -> _Image:
         """(bands, rows, columns) of numbers."""
-        bands, shape, kind = len(pixels), pixels.shape[1:], tiff.sample_format(pixels.dtype)
-        shaped = imagecodecs.floatpred_encode if kind == tiff.FLOATS else imagecodecs.delta_encode
+        bands = len(pixels)
         tags = [
-            (258, SHORT, [8 * pixels.itemsize] * bands),
             (262, SHORT, [1]),  # black is the lowest
-            (277, SHORT, [bands]),
             (284, SHORT, [2]),  # band after band
-            (317, SHORT, [3 if kind == tiff.FLOATS else 2]),
-            (339, SHORT, [kind] * bands),
+            *tiff.numbers(pixels.dtype, bands),
+            *_cut(pixels.shape[1:]),
         ]
         if bands > 1:
             tags.append((338, SHORT, [0] * (bands - 1)))  # the others are no colours
-        blocks = [_packed(shaped(part, axis=-1)) for band in pixels for part in _tiles(band)]
-        return cls([*tags, *_tiled(shape)], blocks)
+        return cls(tags, [_packed(tiff.predicted(part, axis=-1)) for band in pixels for part in _tiles(band)])
 
     @classmethod
     def of_mask(cls, valid: NDArray[np.bool_]) -> _Image:
         """(rows, columns): a bit for each pixel."""
         tags = [(254, LONG, [4]), (258, SHORT, [1]), (262, SHORT, [4]), (277, SHORT, [1]), (284, SHORT, [1])]
-        return cls([*tags, *_tiled(valid.shape)], [_packed(np.packbits(part, axis=-1)) for part in _tiles(valid)])
+        return cls([*tags, *_cut(valid.shape)], [_packed(np.packbits(part, axis=-1)) for part in _tiles(valid)])
 
 
-def _tiled(shape: tuple[int, ...]) -> list[Tag]:
+def _cut(shape: tuple[int, ...]) -> list[Tag]:
     """How an image of (rows, columns) is cut."""
     rows, columns = shape
-    down, right = _side(rows), _side(columns)
-    return [(256, LONG, [columns]), (257, LONG, [rows]), (259, SHORT, [8]), (322, LONG, [right]), (323, LONG, [down])]
+    return tiff.image((rows, columns), (_side(rows), _side(columns)), 8)
 
 
 def _side(pixels: int) -> int:
