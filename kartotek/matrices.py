@@ -61,9 +61,9 @@ def _authority(tms: TileMatrixSet) -> tuple[str, str]:
 
 @cache
 def _known(crs: str) -> tuple[str, str] | None:
-    """(authority, code) of a CRS; None where it has none that we can name."""
-    found = pyproj.CRS.from_user_input(crs).to_authority()
-    return found if found and found[0] in _VERSIONS else None
+    """(authority, code) of a CRS, EPSG's where it has one; None where it has none that we can name."""
+    known = pyproj.CRS.from_user_input(crs)
+    return next((found for authority in _VERSIONS if (found := known.to_authority(authority))), None)
 
 
 def serve_also(names: Iterable[str]) -> None:

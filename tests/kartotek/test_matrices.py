@@ -2,6 +2,8 @@
 
 from functools import cache
 
+import morecantile
+import pyproj
 import pytest
 
 from kartotek import grids, matrices
@@ -79,6 +81,14 @@ def test_a_setting_names_others_by_their_ids_or_documents(serving, tmp_path):
 def test_a_set_that_we_cannot_cut_is_told_before_anything_is_served(serving, name, words):
     with pytest.raises(BadSettings, match=f"KARTOTEK_TILE_MATRIX_SETS: .*{words}|KARTOTEK_TILE_MATRIX_SETS: {words}"):
         matrices.serve_also([name])
+
+
+def test_a_crs_that_nobody_has_a_code_for_is_told(serving, tmp_path):
+    here = pyproj.CRS.from_proj4("+proj=laea +lat_0=61.5 +lon_0=16.2 +ellps=GRS80 +units=m +no_defs")
+    tms = morecantile.TileMatrixSet.custom([-1e6, -1e6, 1e6, 1e6], here, maxzoom=3, id="Mine", title="Mine")
+    (tmp_path / "mine.json").write_text(tms.model_dump_json(exclude_none=True))
+    with pytest.raises(BadSettings, match=r"mine\.json: its CRS has no code of EPSG's or OGC's"):
+        matrices.serve_also([str(tmp_path / "mine.json")])
 
 
 def test_a_document_that_is_none_is_told(serving, tmp_path):
