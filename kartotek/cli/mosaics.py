@@ -31,16 +31,16 @@ def mosaics(names: tuple[str, ...], remove: bool, every: bool, as_json: bool, da
     if every and not remove:
         raise click.UsageError("--all goes with --remove; without both, all are listed")
     with options.existing(options.load(database=database)) as catalog:
-        known = dict(catalog.mosaics.each())
+        known = {name for name, _ in catalog.mosaics.each()}  # their contents may be 160 MB together
         if unknown := [name for name in names if name not in known]:
             raise click.ClickException(f"no mosaic {', '.join(unknown)}; `kartotek mosaics` lists those that there are")
-        wanted = list(names or known)
         if remove:
-            count = catalog.mosaics.remove(wanted)
+            count = catalog.mosaics.remove(list(names or known))
             click.echo(orjson.dumps({"removed": count}).decode() if as_json else f"{count} mosaics removed")
             return
-        for name in wanted:
-            _tell(name, known[name], as_json=as_json)
+        for name, content in catalog.mosaics.each():
+            if not names or name in names:
+                _tell(name, content, as_json=as_json)
 
 
 def _tell(name: str, content: bytes, *, as_json: bool) -> None:
