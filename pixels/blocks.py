@@ -5,7 +5,6 @@ Other rasters have blocks too, by GDAL.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -20,6 +19,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from kartotek import processors
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK
 from kartotek.stopwatch import Stopwatch
@@ -81,7 +81,7 @@ class Blocks:
         # Of their own, since what they do waits for the others.
         self._items = ThreadPoolExecutor(_ITEMS, thread_name_prefix="item")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(processors.count(), thread_name_prefix="decode")
 
     def directory(self, key: str) -> Directory:
         """A file's directory. Raises NotStored, or NotFound where it is no raster that we or GDAL can read."""

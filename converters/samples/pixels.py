@@ -1,6 +1,5 @@
 """The images of a sample product: which there are, and their pixels, looked up on the ground in square blocks."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from converters.samples import ground
 from converters.samples.ground import BANDS, SNOW, WATER, Floats, View
 from converters.samples.jp2 import encode
 from converters.samples.scene import Scene
+from kartotek import processors
 
 Pixels: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
@@ -124,7 +124,7 @@ def write(scene: Scene, root: Path, scratch: Path) -> Tally:
         return _fill(scene, raw, *corner)
 
     corners = range(0, scene.pixels, BLOCK)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(processors.count()) as threads:
         counted = list(threads.map(fill, product(corners, corners)))
         colours = next(pixels for image, pixels in raw.items() if image.name == "TCI")
         raw[preview] = np.ascontiguousarray(colours[:, 16::32, 16::32])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from converters.convert import Progress as Report
 from jobs.convert import Failed, convert_all
 from jobs.publish import Published
 from jobs.worker import Limits
-from kartotek import grids
+from kartotek import grids, processors
 from kartotek.cli import bars, kept, options
 from kartotek.storage import open_storage
 
@@ -63,7 +62,7 @@ def convert(
     command ends with exit status 1.
     """
     settings = options.load(database=database, storage=storage, profile=profile)
-    threads = min(4, os.cpu_count() or 1)
+    threads = min(4, processors.count())
     recipe = kept.recipe(settings, bands, crs=_code(crs), allow_partial=allow_partial, threads=threads)
     failures = 0
     with options.opened(settings) as catalog, _Bars(len(products), quiet=as_json) as shown:

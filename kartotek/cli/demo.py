@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from kartotek import processors
 from kartotek.cli import options, serve
 from kartotek.settings import Settings
 from kartotek.storage import open_storage
@@ -52,7 +53,7 @@ def prepare(folder: Path, settings: Settings) -> None:
     with options.opened(settings) as catalog:
         if done.exists() and catalog.counts(OPERATOR):
             return
-        recipe = Recipe(threads=min(4, os.cpu_count() or 1))
+        recipe = Recipe(threads=min(4, processors.count()))
         paths = []
         for path in samples.make(folder / "products"):
             click.echo(f"made       {path.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from jobs import origins
 from jobs.ingest import Manner, Refused, Taken, name_of
 from jobs.ingest import ingest as taken_in
 from jobs.origins import Wanted
+from kartotek import processors
 from kartotek.cli import bars, options
 
 TOLD = 10
@@ -76,7 +76,7 @@ def ingest(
             before = len(refused)
             origin = origins.opened(one, wanted, rate=rate)
             outcomes = taken_in(
-                origin, name_of(one, wanted), settings, catalog, manner, processes=workers or os.cpu_count() or 1
+                origin, name_of(one, wanted), settings, catalog, manner, processes=workers or processors.count()
             )
             with bars.bar(quiet=as_json) as bar:
                 task = bar.add_task(Path(one).name or one, total=origin.size)

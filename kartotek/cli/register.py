@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from jobs.reading import Unread
 from jobs.register import Registered
 from jobs.register import register as registered
 from jobs.worker import Limits
+from kartotek import processors
 from kartotek.cli import bars, options
 from kartotek.storage import open_storage
 
@@ -76,7 +76,7 @@ def register(
         found = list(sources.find(source, root=href_root))
         outcomes = registered(
             found, open_storage(settings.storage), catalog, Limits.of(settings),
-            processes=workers or os.cpu_count() or 1,
+            processes=workers or processors.count(),
         )  # fmt: skip
         with bars.bar(quiet=as_json) as bar:
             task = bar.add_task("products", total=len(found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from contextlib import suppress
@@ -23,7 +22,7 @@ from jobs.original import Fate
 from jobs.task import Outcome, Setup
 from jobs.threads import Threads
 from jobs.worker import Limits, warm_up
-from kartotek import logs
+from kartotek import logs, processors
 from kartotek.cli import bars, kept, options
 from kartotek.cli.register import href_root
 from kartotek.errors import CatalogError
@@ -192,7 +191,7 @@ def _crew(catalog: Catalog, settings: Settings, setup: Setup, address: str | Non
 def _workers() -> int:
     """As many as there are cores, and as fit into the memory that is free."""
     fit = int(psutil.virtual_memory().available) // (MEMORY << 20)
-    return max(1, min(os.cpu_count() or 1, fit))
+    return max(1, min(processors.count(), fit))
 
 
 def _over(counts: dict[State, int]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import asdict
 
@@ -15,6 +14,7 @@ from jobs import rebuild as rebuilding
 from jobs import record
 from jobs import sweep as sweeping
 from jobs import verify as verifying
+from kartotek import processors
 from kartotek.cli import bars, options
 from kartotek.storage import open_storage
 
@@ -50,7 +50,7 @@ def verify(
     Ends with exit status 1 where a file is missing or damaged.
     """
     settings = options.load(database=database, storage=storage)
-    place, count = open_storage(settings.storage), workers or os.cpu_count() or 1
+    place, count = open_storage(settings.storage), workers or processors.count()
     asked = options.asked(collections=collections, ids=ids, bbox=bbox, period=period)
     told: Counter[str] = Counter(items=0, files=0, bytes=0, damaged=0)
     with options.existing(settings) as catalog, bars.bar(quiet=as_json) as bar:
