@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from api import (
     errors,
     files,
     legends,
+    limits,
     matrices,
     metrics,
     mosaics,
@@ -31,7 +31,7 @@ from api import (
     transactions,
     wmts,
 )
-from api.middleware import HEAVY, MANY, TILES, Body, Costly, Head, Requests
+from api.middleware import Body, Head, Requests
 from api.pictures import Pictures
 from catalog.store import Catalog
 from kartotek import matrices as tile_matrices
@@ -41,15 +41,6 @@ from pixels.blocks import Blocks
 
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*", "application/vnd.apache.parquet")
 """Types of answers that are packed already."""
-TOGETHER = 16
-"""Tiles and points of items that are made at a time, and as many of mosaics, where reads wait for a network."""
-PROCESSORS = os.cpu_count() or 1
-AT_WORK = PROCESSORS + 2
-"""The same where they don't: enough to keep the processors busy. More of them would only take Python's lock from each
-other, which costs a quarter of the time."""
-QUEUE = 5.0
-"""Seconds for which a place among these is waited for, and among crops and statistics: a map asks for more of them at a
-time, and the first answer of a server takes a second more."""
 
 
 def create_app(settings: Settings, catalog: Catalog | None = None, storage: Storage | None = None) -> FastAPI:
@@ -60,12 +51,8 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app = search.create(settings, catalog, pictures=partial(files.addresses, settings, storage))
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
-    app.add_middleware(Costly, most=settings.costly)
-    heavy = settings.heavy or (max(4, PROCESSORS) if storage.remote else PROCESSORS)
-    app.add_middleware(Costly, most=heavy, paths=HEAVY, what="crops and statistics", patience=QUEUE)
-    drawn_at_a_time = TOGETHER if storage.remote else AT_WORK
-    app.add_middleware(Costly, most=drawn_at_a_time, paths=TILES, what="tiles and points", patience=QUEUE)
-    app.add_middleware(Costly, most=drawn_at_a_time, paths=MANY, what="tiles and points of mosaics", patience=QUEUE)
+    for limit in limits.of(settings, remote=storage.remote):
+        app.add_middleware(limits.Limited, limit=limit)
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,

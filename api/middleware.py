@@ -11,7 +11,6 @@ from http import HTTPStatus
 import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import nesting
@@ -25,22 +24,14 @@ KNOW_HEAD = ("/files/", "/products/", "/viewer/")
 HARMLESS = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The ids of requests that are taken from callers."""
 
-COSTLY = re.compile(
-    r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?|/mosaics/[^/]+/items"
-)
-"""Paths whose answers may be long work for the database."""
+CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+"""Characters that no address of ours has. Routes match before a last line break as well as at the end."""
 
-HEAVY = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[a-z]+)")
-"""Paths whose answers may read many pixels, and hold as much memory as that takes."""
+BODILESS = ("GET", "HEAD", "OPTIONS", "TRACE")
+"""Methods of which nobody reads a body."""
 
-TILES = re.compile(r"/tiles/.*|/collections/[^/]+/items/[^/]+/point")
-"""Paths of items' tiles and points."""
-
-MANY = re.compile(r"/mosaics/[^/]+/(tiles/.*|point)|/wmts(/.*)?")
-"""Paths whose answers may be of many items; maps ask for many at once."""
-
-PATIENCE = 1.0
-"""Seconds for which a place among costly ones is waited for."""
+READING = 30.0
+"""Seconds that a client may take to send a body."""
 
 SHORT = 4 * 1024
 """Bytes of a body that are looked through in less time than it takes to have another thread do it."""
@@ -67,6 +58,9 @@ class Requests:
         # Never reset: each request has a context of its own, and the server's line about what went wrong comes later.
         logs.request.set(name)
         began, status, size = time.perf_counter(), None, 0
+        answer: ASGIApp = self.app
+        if CONTROLS.search(scope["path"]):
+            answer = problem(HTTPStatus.NOT_FOUND, "nothing lies at an address with control characters in it")
 
         async def noted(message: Message) -> None:
             nonlocal status, size
@@ -77,7 +71,7 @@ class Requests:
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await answer(scope, receive, noted)
         except Exception:
             if status is None:
                 await unforeseen()(scope, receive, noted)
@@ -113,97 +107,59 @@ class Head:
 
 
 class Body:
-    """Bodies up to a number of bytes, and JSON nested up to a depth; others are refused before anything parses them."""
+    """Bodies up to a number of bytes, and JSON nested up to a depth; others are refused before anything parses them.
+
+    They are read before anything else is done, so that nobody else waits for who sends his slowly.
+    """
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
         self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        words = f"the body is larger than {self.most} bytes, the most that is read"
-        stated = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
-        if stated.isdecimal() and int(stated) > self.most:
-            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)(scope, receive, send)
-            return
-
-        async def whole() -> Message:
-            """The body in one piece, where somebody reads it."""
-            content = bytearray()
-            while True:
-                message = await receive()
-                content += message.get("body", b"")
-                if len(content) > self.most:
-                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
-                if not message.get("more_body"):
-                    break
-            if message["type"] != "http.request":
-                return message
-            try:
-                if len(content) < SHORT:
-                    nesting.check("body", content)
-                else:
-                    await run_in_threadpool(nesting.check, "body", content)
-            except BadRequest as error:  # FastAPI would say no more than that it can't be parsed
-                raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from error
-            return {**message, "body": bytes(content)}
-
-        await self.app(scope, whole, send)
-
-
-class Costly:
-    """So much costly work at a time, and no more: an item or a file is never kept waiting by it.
-
-    Who finds no place for some seconds is told to come again.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        most: int,
-        paths: re.Pattern[str] = COSTLY,
-        what: str = "searches",
-        patience: float = PATIENCE,
-    ) -> None:
-        """`paths` are those that are counted together, `what` is what they are called to who is sent away, after so
-        many seconds of `patience`."""
-        self.app, self.most, self.paths, self.what, self.patience = app, most, paths, what, patience
-        self._places: anyio.Semaphore | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http" or not self.paths.fullmatch(scope["path"]):
+        if scope["type"] != "http" or scope["method"] in BODILESS:
             await self.app(scope, receive, send)
             return
-        if self._places is None:  # made where there is an event loop
-            self._places = anyio.Semaphore(self.most)
         try:
-            await self._place(self._places)
+            with anyio.fail_after(READING):
+                content = await self._read(Headers(scope=scope).get("content-length", ""), receive)
+            if content is None:
+                return
+            if len(content) < SHORT:
+                nesting.check("body", content)
+            else:
+                await run_in_threadpool(nesting.check, "body", content)
+        except _TooLong:
+            words = f"the body is larger than {self.most} bytes, the most that is read"
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)(scope, receive, send)
         except TimeoutError:
-            words = f"{self.most} {self.what} are being answered, as many as are at a time; come again"
-            await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
-            return
-        left = False
+            words = f"the body did not come within {READING:g} s"
+            await problem(HTTPStatus.REQUEST_TIMEOUT, words, {"Connection": "close"})(scope, receive, send)
+        except BadRequest as error:  # FastAPI would say no more than that it can't be parsed
+            await problem(HTTPStatus.BAD_REQUEST, str(error))(scope, receive, send)
+        else:
+            whole: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
 
-        def leave() -> None:
-            nonlocal left
-            if not left and self._places is not None:
-                left = True
-                self._places.release()
+            async def read() -> Message:
+                return whole.pop() if whole else await receive()
 
-        async def noted(message: Message) -> None:
-            # The work is done; a client may take its time to read what comes of it.
-            leave()
-            await send(message)
+            await self.app(scope, read, send)
 
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            leave()
+    async def _read(self, stated: str, receive: Receive) -> bytes | None:
+        """The body in one piece; None where the client has gone. Raises _TooLong."""
+        if stated.isdecimal() and int(stated) > self.most:
+            raise _TooLong
+        content, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            content += message.get("body", b"")
+            if len(content) > self.most:
+                raise _TooLong
+            more = message.get("more_body", False)
+        return bytes(content)
 
-    async def _place(self, places: anyio.Semaphore) -> None:
-        try:
-            places.acquire_nowait()
-        except anyio.WouldBlock:
-            with anyio.fail_after(self.patience):
-                await places.acquire()
+
+class _TooLong(Exception):
+    """A body has more bytes than are read."""

@@ -47,6 +47,9 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
             operation["responses"].pop("422", None)
             operation["responses"] |= {
                 "4XX": {"description": "A wrong request, or nothing there; `detail` says what", "content": content},
-                "503": {"description": "The database or the storage does not answer; come again", "content": content},
+                "503": {
+                    "description": "The database or the storage does not answer, or all places are taken; come again",
+                    "content": content,
+                },
             }
     return document

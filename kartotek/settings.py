@@ -14,7 +14,7 @@ from kartotek.errors import BadSettings
 class LogSettings(BaseSettings):
     """What logging needs to know: all that is asked of the environment before a command's own options are read."""
 
-    model_config = SettingsConfigDict(env_prefix="KARTOTEK_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="KARTOTEK_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = "info"
     """From which level on lines are written to standard error."""
@@ -61,7 +61,7 @@ class Settings(LogSettings):
     """Searches and sums that `serve` works at at a time; who waits for a second is told to come again."""
     heavy: int | None = Field(default=None, ge=1)
     """Crops and statistics that `serve` works at at a time, each of up to 256 MB. Unless it is set there are as many as
-    processors, and 4 at least where files lie in a bucket."""
+    processors, 2 to 8; 4 to 8 where files lie in a bucket."""
     profile: Literal["standard", "compact"] = "standard"
     """How blocks of COGs are packed: by DEFLATE, or in fewer bytes and more time by LZMA."""
     bands: Json[dict[str, Annotated[list[str], Field(min_length=1)]]] = Field(

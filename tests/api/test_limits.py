@@ -1,12 +1,14 @@
 """What one request, and many at once, may cost the database."""
 
 import anyio
+import httpx
 import orjson
 import pytest
 from fastapi.testclient import TestClient
 
+from api import limits, middleware
 from api.app import create_app
-from api.middleware import COSTLY, Costly
+from api.limits import Limit, Limited
 from catalog import entries
 from catalog.access import PUBLIC
 from catalog.search import Search
@@ -46,58 +48,167 @@ def test_over_http_that_is_a_bad_request_which_says_what_would_do(many, tmp_path
         assert answer.status_code == 400 and "ask for less" in answer.json()["detail"]
 
 
-def test_so_many_searches_are_worked_at_and_others_are_told_to_come_again():
-    """Items are answered all the while."""
-    release, entered = anyio.Event(), []
+HEADER = {"type": "http", "method": "GET", "headers": []}
 
-    async def app(scope, receive, send):
-        entered.append(scope["path"])
+
+class Slow:
+    """An application that answers searches when it is told to, behind a limit."""
+
+    def __init__(self, most, patience=1.0):
+        self.released, self.entered, self.answers = anyio.Event(), [], []
+        self.limited = Limited(self._answer, limit=Limit(limits.SEARCHES, most, "searches", patience))
+
+    async def _answer(self, scope, receive, send):
+        self.entered.append(scope["path"])
         if scope["path"] == "/search":
-            await release.wait()
+            await self.released.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": (await receive()).get("body", b"")})
 
-    limited = Costly(app, most=2)
-
-    async def ask(path):
-        found = []
+    async def ask(self, path, *, leaves_after=60.0):
+        """(status, Retry-After, body) of what is answered; None where nothing is."""
+        sent, heard = [], [{"type": "http.request", "body": b"x"}]
 
         async def send(message):
-            found.append(message)
+            sent.append(message)
 
-        await limited({"type": "http", "path": path, "method": "GET", "headers": []}, None, send)
-        head = found[0]
-        return head["status"], dict(head["headers"]).get(b"retry-after")
+        async def receive():
+            if not heard:
+                await anyio.sleep(leaves_after)
+            return heard.pop() if heard else {"type": "http.disconnect"}
+
+        await self.limited({**HEADER, "path": path}, receive, send)
+        answer = (sent[0]["status"], dict(sent[0]["headers"]).get(b"retry-after"), sent[1]["body"]) if sent else None
+        self.answers.append(answer)
+        return answer
+
+
+def test_so_many_searches_are_worked_at_and_others_are_told_to_come_again():
+    """Items are answered all the while."""
 
     async def main():
-        nonlocal release
-        release = anyio.Event()
-        answers = []
-
-        async def note(path):
-            answers.append(await ask(path))
-
+        slow = Slow(2)
         async with anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(note, "/search")
+                group.start_soon(slow.ask, "/search")
             await anyio.wait_all_tasks_blocked()
-            assert await ask("/search") == (503, b"1")
-            assert await ask("/collections/a/items/b") == (200, None)
-            assert await ask("/tiles/a/b/x/1/1/1.png") == (200, None)
-            release.set()
-        assert answers == [(200, None)] * 2
-        assert await ask("/search") == (200, None), "places are free again"
+            assert (await slow.ask("/search"))[:2] == (503, b"1")
+            assert await slow.ask("/collections/a/items/b") == (200, None, b"x")
+            assert await slow.ask("/tiles/a/b/x/1/1/1.png") == (200, None, b"x")
+            slow.released.set()
+        assert slow.answers[-2:] == [(200, None, b"x")] * 2
+        assert await slow.ask("/search") == (200, None, b"x"), "places are free again"
 
     anyio.run(main)
 
 
+def test_who_waited_is_answered_with_what_it_sent():
+    async def main():
+        slow = Slow(1, patience=30)
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(slow.ask, "/search")
+            await anyio.wait_all_tasks_blocked()
+            assert slow.entered == ["/search"]
+            slow.released.set()
+        assert slow.answers == [(200, None, b"x")] * 5
+
+    anyio.run(main)
+
+
+def test_who_has_gone_while_it_waited_is_not_served():
+    async def main():
+        slow = Slow(1, patience=30)
+        async with anyio.create_task_group() as group:
+            group.start_soon(slow.ask, "/search")
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(10):
+                for _ in range(3):
+                    assert await slow.ask("/search", leaves_after=0.01) is None
+            assert slow.entered == ["/search"]
+            slow.released.set()
+        assert await slow.ask("/search") == (200, None, b"x"), "none of them took a place away"
+
+    anyio.run(main)
+
+
+def kinds(path):
+    return [name for name in ("SEARCHES", "AREAS", "TILES") if getattr(limits, name).fullmatch(path)]
+
+
 @pytest.mark.parametrize(
-    ("path", "costly"),
+    ("path", "kind"),
     [
-        ("/search", True), ("/aggregate", True), ("/collections/a/items", True), ("/collections/a/aggregate", True),
-        ("/collections/a/browse/2024", True), ("/collections/a/items/b", False), ("/collections", False), ("/", False),
-        ("/tiles/a/b/c/1/1/1.png", False), ("/files/a/items", False),
+        ("/search", "SEARCHES"), ("/aggregate", "SEARCHES"), ("/collections/{collection_id}/items", "SEARCHES"),
+        ("/collections/{collection}/aggregate", "SEARCHES"), ("/collections/a/browse/2024", "SEARCHES"),
+        ("/mosaics/{mosaic}/items", "SEARCHES"),
+        ("/collections/{collection}/items/{item}/statistics", "AREAS"), ("/mosaics/{mosaic}/statistics", "AREAS"),
+        ("/mosaics/inline/statistics", "AREAS"), ("/mosaics/inline/crop.tif", "AREAS"),
+        ("/collections/{collection}/items/{item}/crop.png", "AREAS"), ("/mosaics/{mosaic}/crop.npy", "AREAS"),
+        ("/collections/{collection}/items/{item}/point", "TILES"), ("/mosaics/{mosaic}/point", "TILES"),
+        ("/tiles/{collection}/{item}/{tms}/{z}/{x}/{y}.{form}", "TILES"), ("/mosaics/inline/point", "TILES"),
+        ("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{y}.{form}", "TILES"), ("/wmts", "TILES"),
+        ("/wmts/1.0.0/{layer}/{style}/{time}/{tms}/{matrix}/{row}/{column}.{form}", "TILES"),
+        ("/collections/{collection_id}/items/{item_id}", None), ("/collections", None), ("/", None), ("/livez", None),
+        ("/tiles/{collection}/{item}/{tms}/tilejson.json", None), ("/mosaics", None), ("/files/a/items", None),
+        ("/mosaics/{mosaic}/tilejson.json", None), ("/mosaics/{mosaic}", None),
     ],
 )  # fmt: skip
-def test_what_is_costly(path, costly):
-    assert bool(COSTLY.fullmatch(path)) == costly
+def test_what_is_limited(path, kind):
+    assert kinds(path) == ([kind] if kind else [])
+
+
+def test_all_that_reads_pixels_or_searches_is_limited_and_no_line_break_leads_past_it(client):
+    paths = list(client.get("/api").json()["paths"])
+    words = ("search", "aggregate", "browse", "statistics", "crop", "point", "wmts")
+    costly = [path for path in paths if any(word in path for word in words) or "{y}" in path or path.endswith("items")]
+    assert len(costly) > 20
+    for path in costly:
+        assert len(kinds(path)) == 1, path
+    for path in paths:
+        answer = client.get(f"{path.replace('{', 'a').replace('}', 'b')}%0A")
+        assert answer.status_code == 404 and "control characters" in answer.json()["detail"], path
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 64])
+@pytest.mark.parametrize("remote", [False, True])
+def test_limits_leave_threads_to_all_else(monkeypatch, count, remote):
+    monkeypatch.setattr(limits.processors, "count", lambda: count)
+    searches, areas, tiles = limits.of(Settings(), remote=remote)
+    assert searches.most == 8 and 2 <= areas.most <= 8 and tiles.most >= min(count + 2, 16)
+    assert searches.most + areas.most + tiles.most <= 40 - 8, "of 40 threads"
+    assert limits.of(Settings(heavy=3), remote=remote)[1].most == 3
+
+
+def test_who_sends_a_body_slowly_keeps_nobody_waiting(demo, monkeypatch):
+    """Two of them took all the places of crops and statistics, for as long as they liked."""
+    monkeypatch.setattr(middleware, "READING", 1.0)
+    served = create_app(demo.settings.model_copy(update={"heavy": 1}), demo.catalog, demo.storage)
+    scope = {**HEADER, "path": "/collections/a/items/b/statistics", "query_string": b"", "http_version": "1.1"}
+
+    async def main():
+        async def post(answers):
+            parts = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+            async def receive():
+                if not parts:
+                    await anyio.sleep(60)
+                return parts.pop()
+
+            async def send(message):
+                answers.append(message)
+
+            await served({**scope, "method": "POST", "headers": [(b"content-length", b"100")]}, receive, send)
+
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(served), base_url="http://catalog.test", timeout=60)
+        slow = [[], []]
+        async with client, anyio.create_task_group() as group:
+            for answers in slow:
+                group.start_soon(post, answers)
+            await anyio.wait_all_tasks_blocked()
+            answer = await client.post(scope["path"], json={"type": "Point", "coordinates": [15, 60]})
+            assert answer.status_code in (400, 404) and not any(slow)
+        for answers in slow:
+            assert answers[0]["status"] == 408 and b"did not come within 1 s" in answers[1]["body"]
+
+    anyio.run(main)

@@ -18,7 +18,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from api import app, wmts
+from api import limits, wmts
 from api.app import create_app
 from catalog import documents
 from catalog.access import PUBLIC
@@ -398,10 +398,12 @@ class Stuck(FolderStorage):
 def test_so_many_tiles_are_made_at_a_time_and_with_all_threads_busy_it_is_told_that_the_server_lives(
     demo, items, monkeypatch
 ):
-    monkeypatch.setattr(app, "QUEUE", 0.2)
+    monkeypatch.setattr(limits, "QUEUE", 0.2)
+    monkeypatch.setattr(limits, "TOGETHER", 4)
     storage = Stuck(demo.local.root)
     [item, *_] = (items[name] for name in of(items, "33VXG"))
     x, y = middle(item, 8)
+    most = limits.of(demo.settings, remote=False)[-1].most
 
     async def main():
         served = create_app(demo.settings, demo.catalog, storage)
@@ -419,10 +421,11 @@ def test_so_many_tiles_are_made_at_a_time_and_with_all_threads_busy_it_is_told_t
                     await anyio.sleep(0.01)
 
         async with client, anyio.create_task_group() as group:
-            for number, path in enumerate((of_mosaic, of_item), 1):
-                for _ in range(app.AT_WORK):
+            for path in (of_mosaic, of_item):
+                for _ in range(most // 2):
                     group.start_soon(ask, f"{path}/{tile}")
-                await all_busy(number * app.AT_WORK)
+            await all_busy(most)
+            for path in (of_mosaic, of_item):
                 one_more = await client.get(f"{path}/{tile}")
                 assert one_more.status_code == 503 and one_more.headers["retry-after"] == "1"
                 assert "come again" in one_more.json()["detail"]
@@ -431,7 +434,7 @@ def test_so_many_tiles_are_made_at_a_time_and_with_all_threads_busy_it_is_told_t
             await all_busy(threads.total_tokens)
             assert (await client.get("/livez")).status_code == 200
             storage.released.set()
-        assert answers == [200] * (2 * app.AT_WORK)
+        assert answers == [200] * most
 
     anyio.run(main)
 

@@ -1,0 +1,142 @@
+"""How much of what takes long is done at a time; who waits is told to come again, and who has gone is not served."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import problem
+from kartotek import processors
+from kartotek.settings import Settings
+
+SEARCHES = re.compile(
+    r"/search|(/collections/[^/]+)?/(aggregate|items)|/collections/[^/]+/browse(/.*)?|/mosaics/[^/]+/items"
+)
+"""Paths whose answers may be long work for the database."""
+
+AREAS = re.compile(r"/(collections/[^/]+/items|mosaics)/[^/]+/(statistics|crop\.[^/]+)")
+"""Paths whose answers may read many pixels, and hold as much memory as that takes."""
+
+TILES = re.compile(
+    r"/tiles/[^/]+/[^/]+/[^/]+/[^/]+/[^/]+/[^/]+|/collections/[^/]+/items/[^/]+/point"
+    r"|/mosaics/[^/]+/(tiles/[^/]+/[^/]+/[^/]+/[^/]+|point)|/wmts(/.*)?"
+)
+"""Paths of tiles and points, of items and of mosaics; maps ask for many at once."""
+
+SHORTLY = 1.0
+"""Seconds for which a place among searches is waited for."""
+QUEUE = 5.0
+"""The same among the others: a map asks for more of them at a time, and a server's first answer takes a second more."""
+
+TOGETHER = 16
+"""Tiles and points that are made at a time where reads wait for a network, and at most."""
+AREAS_TOGETHER = 8
+"""Crops and statistics that are worked at at a time, at most, unless it is set: each may take 256 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much of one kind of work is done at a time."""
+
+    paths: re.Pattern[str]
+    most: int
+    what: str
+    """What it is called to who is sent away."""
+    patience: float
+    """Seconds for which a place is waited for."""
+
+
+def of(settings: Settings, *, remote: bool) -> tuple[Limit, ...]:
+    """The limits of a server whose files lie at the other end of a network, or beside it.
+
+    So many tiles as keep the processors busy, and two more: even more would only take Python's lock from each other.
+    All limits together leave some of the 40 threads that there are to all else, unless a setting widens them.
+    """
+    count = processors.count()
+    tiles = TOGETHER if remote else min(count + 2, TOGETHER)
+    areas = settings.heavy or min(max(4 if remote else 2, count), AREAS_TOGETHER)
+    return (
+        Limit(SEARCHES, settings.costly, "searches", SHORTLY),
+        Limit(AREAS, areas, "crops and statistics", QUEUE),
+        Limit(TILES, tiles, "tiles and points", QUEUE),
+    )
+
+
+class Limited:
+    """So much work of one kind at a time, and no more: an item or a file is never kept waiting by it."""
+
+    def __init__(self, app: ASGIApp, *, limit: Limit) -> None:
+        self.app, self.limit = app, limit
+        self._places: anyio.Semaphore | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        limit = self.limit
+        if scope["type"] != "http" or not limit.paths.fullmatch(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        places = self._places = self._places or anyio.Semaphore(limit.most)  # made where there is an event loop
+        try:
+            places.acquire_nowait()
+        except anyio.WouldBlock:
+            waiting = _Waiting(receive)
+            if not await waiting.until(places, limit.patience):
+                if not waiting.gone:
+                    words = f"{limit.most} {limit.what} are being answered, as many as are at a time; come again"
+                    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})
+                    await answer(scope, receive, send)
+                return
+            receive = waiting.receive
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            if not left:
+                left = True
+                places.release()
+
+        async def noted(message: Message) -> None:
+            # The work is done; a client may take its time to read what comes of it.
+            leave()
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            leave()
+
+
+class _Waiting:
+    """A client that waits for a place, as long as it is there: maps drop what has left the window."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive = receive
+        self._heard: list[Message] = []
+
+    async def until(self, places: anyio.Semaphore, patience: float) -> bool:
+        """Whether there was a place within so many seconds, before the client had gone."""
+        found = False
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hear, group.cancel_scope)
+            with anyio.move_on_after(patience):
+                await places.acquire()
+                found = True
+            group.cancel_scope.cancel()
+        return found
+
+    async def _hear(self, scope: anyio.CancelScope) -> None:
+        """Keep what comes for who reads it later, and end the waiting where nothing can come any more."""
+        while not self.gone:
+            message = await self._receive()
+            self._heard.append(message)
+            self.gone = message["type"] == "http.disconnect"
+        scope.cancel()
+
+    async def receive(self) -> Message:
+        """What the client sent, from the beginning."""
+        return self._heard.pop(0) if self._heard else await self._receive()
