@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
 
 import imagecodecs
 import numpy as np
 import pyproj
+import rasterio
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 
 from kartotek import grids
-from kartotek.errors import BadFile
 from kartotek.grids import Grid
 
 SHORT, LONG, DOUBLE, ASCII = 3, 4, 12, 2
 """TIFF's types of values."""
 _FLOATS, _SIGNED, _UNSIGNED = 3, 2, 1
 """TIFF's formats of samples."""
+_CODES = 32766
+"""The highest of EPSG's codes that a key may hold."""
 _FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d"}
 
 Tag = tuple[int, int, object]
@@ -86,27 +89,47 @@ def predicted(block: NDArray[Any], *, axis: int) -> NDArray[Any]:
 
 
 def place(grid: Grid) -> list[Tag]:
-    """Where the pixels lie: scale, tie point, and the CRS by its EPSG code. Raises BadFile where it has none."""
+    """Where the pixels lie: scale, tie point, and the CRS, with longitude first, whatever the CRS says."""
     return [
         (33550, DOUBLE, [grid.resolution, grid.resolution, 0.0]),
         (33922, DOUBLE, [0.0, 0.0, 0.0, grid.left, grid.top, 0.0]),
-        (34735, SHORT, _keys(grid.crs)),
+        *_keys(grid.crs),
     ]
 
 
-@cache
-def _keys(name: str) -> tuple[int, ...]:
-    """GeoTIFF's keys of a CRS."""
+@lru_cache(maxsize=64)
+def _keys(name: str) -> tuple[Tag, ...]:
+    """GeoTIFF's keys of a CRS (OGC 19-008r4, 7.4)."""
     crs = pyproj.CRS.from_user_input(name)
-    # A GeoTIFF has longitude first, whatever the CRS says.
     code = 4326 if name == "OGC:CRS84" else crs.to_epsg()
-    if code is None:
-        raise BadFile(f"{name}: has no EPSG code, which a GeoTIFF needs")
+    if code is None or code > _CODES or not (crs.is_projected or crs.is_geographic) or crs.is_compound:
+        return _spelled(name)
     model = 1 if crs.is_projected else 2
     keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
     if crs.is_projected and grids.is_metric(name):
         keys.append((3076, 0, 1, 9001))
-    return (1, 1, 0, len(keys), *(number for key in keys for number in key))
+    return ((34735, SHORT, (1, 1, 0, len(keys), *(number for key in keys for number in key))),)
+
+
+def _spelled(name: str) -> tuple[Tag, ...]:
+    """Those of a CRS that one code does not tell: as GDAL writes them."""
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff", width=1, height=1, count=1, dtype="uint8", crs=name, transform=rasterio.Affine.scale(2)
+        ):
+            pass
+        content = memory.read()
+    (first,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, first)
+    found: list[Tag] = []
+    for entry in range(first + 2, first + 2 + 12 * count, 12):
+        code, kind, values = struct.unpack_from("<HHI", content, entry)
+        if code in (34735, 34736, 34737):
+            size = values * struct.calcsize(_FORMATS.get(kind, "c"))
+            start = entry + 8 if size <= 4 else struct.unpack_from("<I", content, entry + 8)[0]
+            raw = content[start : start + size]
+            found.append((code, kind, raw if kind == ASCII else struct.unpack(f"<{values}{_FORMATS[kind]}", raw)))
+    return tuple(found)
 
 
 def nodata(number: float) -> Tag:

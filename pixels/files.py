@@ -51,7 +51,7 @@ class Raster:
 def geotiff(raster: Raster) -> bytes:
     """A GeoTIFF in tiles, with CRS, nodata, and each band's name, scale, offset and unit.
 
-    Where the bands have no nodata, its mask tells where there is no data. Written here and packed by ISA-L, in a fifth
+    Where the bands have no nodata, its mask tells where there is no data. Written here and packed by ISA-L, in a tenth
     of GDAL's time, which sets up a data set for it.
     """
     images = [_Image.of(raster.pixels)]

@@ -24,8 +24,9 @@ from pixels.formula import Formula
 from pixels.style import MAX_BANDS, Style
 from pixels.warp import Pixels, Source
 
-VERSION = "1"
-"""Of numbers; it changes when the same files would give others, so that nobody keeps the old ones."""
+VERSION = "2"
+"""Of numbers, and of how they are written; it changes when the same files would give others, so that
+nobody keeps the old ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

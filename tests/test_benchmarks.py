@@ -18,5 +18,6 @@ def test_a_benchmark_says_how_it_is_used(name):
         text=True,
         check=False,
         cwd=FOLDER.parent,
+        timeout=120,
     )
     assert done.returncode == 0 and "usage:" in done.stdout, done.stderr[-500:]

@@ -13,7 +13,7 @@ from kartotek.grids import Grid
 from pixels import files
 from pixels.files import Band, Raster
 
-KINDS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+KINDS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 SHAPES = ((1, 1, 1), (4, 101, 101), (3, 256, 300), (2, 513, 17))
 
 
@@ -53,3 +53,37 @@ def test_longitude_comes_first_whatever_the_crs_says(crs, code):
     content = files.geotiff(Raster(np.ones((1, 2, 3), np.uint8), np.ones((2, 3), np.bool_), grid, (band,)))
     with MemoryFile(content) as memory, memory.open() as file:
         assert file.crs.to_epsg() == code and file.bounds == (17.25, 60, 18, 60.5)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:900913", "ESRI:102013", "OGC:CRS83", "EPSG:5845", "EPSG:32633", "EPSG:4937"])
+def test_any_crs_comes_back_as_gdal_brings_it_back(crs):
+    """Of which EPSG has no code, or none that a GeoTIFF can hold, and such as have heights."""
+    grid = Grid(crs=crs, left=500_000, top=6_600_000, resolution=10, columns=3, rows=2)
+    pixels = np.ones((1, 2, 3), np.uint8)
+    content = files.geotiff(Raster(pixels, np.ones((2, 3), np.bool_), grid, (Band(name="one", nodata=0),)))
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            width=3,
+            height=2,
+            count=1,
+            dtype="uint8",
+            crs=crs,
+            transform=rasterio.Affine(*grid.transform),
+        ) as file:
+            file.write(pixels)
+        with memory.open() as file:
+            wanted = file.crs
+    with MemoryFile(content) as memory, memory.open() as file:
+        assert file.crs == wanted and file.transform == rasterio.Affine(*grid.transform)
+        assert np.array_equal(file.read(), pixels)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_numbers_that_are_none_come_back_bit_by_bit(kind):
+    pixels = np.array([[[np.nan, np.inf, -np.inf], [-0.0, 0.0, np.finfo(kind).tiny]]], kind)
+    grid = Grid(crs="EPSG:3006", left=0, top=0, resolution=10, columns=3, rows=2)
+    nowhere = np.zeros((2, 3), np.bool_)
+    content = files.geotiff(Raster(pixels, nowhere, grid, (Band(name="one", nodata=None),)))
+    with MemoryFile(content) as memory, memory.open() as file:
+        assert file.read().tobytes() == pixels.tobytes() and not file.read_masks().any()
