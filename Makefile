@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## make samples, convert them, and serve them with a m
 serve: $(VENV)/.installed  ## serve the catalog of this folder
 	$(BIN)/kartotek serve
 
-test: $(VENV)/.tested browser postgis  ## all tests but the full counts
+test: $(VENV)/.tested browser postgis clocks  ## all tests but the full counts
 	@# Once, before four processes do it at the same time.
 	$(BIN)/python -c 'import kartotek.kernels'
 	$(BIN)/python -m pytest $(WORKERS) $(TESTS)
@@ -33,7 +33,7 @@ test: $(VENV)/.tested browser postgis  ## all tests but the full counts
 test-clients: $(VENV)/.tested postgis qgis datacube  ## what QGIS and the Open Data Cube make of tiles, files and items
 	$(BIN)/python -m pytest -m clients $(TESTS)
 
-test-full: $(VENV)/.tested browser postgis  ## full counts and full-size products: some hours
+test-full: $(VENV)/.tested browser postgis clocks  ## full counts and full-size products: some hours
 	$(BIN)/python -m pytest -m full $(TESTS)
 
 check: $(VENV)/.tested  ## formatting, lint, types, layers, then the tests
@@ -76,8 +76,8 @@ $(VENV)/.tested: requirements-dev.txt requirements-uv.txt pyproject.toml | $(VEN
 $(VENV)/.documented: $(VENV)/.tested
 	touch $@
 
-.PHONY: browser postgis qgis datacube
-browser postgis qgis:
+.PHONY: browser postgis clocks qgis datacube
+browser postgis clocks qgis:
 	@sh tools/$@.sh
 
 datacube: $(VENV)/.tested

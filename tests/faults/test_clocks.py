@@ -17,7 +17,7 @@ from catalog.search import Search
 from catalog.store import Catalog
 from kartotek.errors import LostLease
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 PROCESSES = 8
 LEASE = 1.0
 DIED = 9
@@ -30,7 +30,7 @@ DIED = 9
 def test_a_product_is_published_at_most_once_whoever_races_for_it(
     catalog, make_collection, make_item, tmp_path, skewed, count
 ):
-    if skewed and not FAKETIME.exists():
+    if skewed and FAKETIME is None:
         pytest.skip("libfaketime is absent: no process's clock can be set ahead")
     catalog.ledger.add(Source(place=f"/archive/{number}.zip") for number in range(count))
     url = catalog._connections.engine.url.render_as_string(hide_password=False)
