@@ -97,11 +97,16 @@ def _check(made: Grid, coverage: Coverage, size: int, effort: float) -> None:
     factor = max(factor, read / MAX_READ)
     if factor <= 1:
         return
-    way = f"a resolution of {made.resolution * math.sqrt(factor) * 1.01:.3g} and more would do, or a smaller area"
     raise BadRequest(
         f"{made.columns} x {made.rows} pixels, {pixels * size} bytes, of {read:.0f} pixels that are read or computed; "
-        f"at most {MAX_PIXELS}, {MAX_BYTES} and {MAX_READ} will do: {way}, or fewer bands and shorter formulas"
+        f"at most {MAX_PIXELS}, {MAX_BYTES} and {MAX_READ} will do: {_way(made, factor)}, or fewer bands and shorter "
+        "formulas"
     )
+
+
+def _way(made: Grid, factor: float) -> str:
+    """What would do where so many times as much was asked for as may be."""
+    return f"a resolution of {made.resolution * math.sqrt(factor) * 1.01:.3g} and more would do, or a smaller area"
 
 
 def numbers(
@@ -110,7 +115,8 @@ def numbers(
     """An area's numbers on a grid; as they are stored, or in float32 with NaN where they are computed.
 
     `own`: the grid's pixels are the files', which are copied; else measurements are taken between pixels as for tiles.
-    Without an outline, all of the grid.
+    Without an outline, all of the grid. Raises BadRequest where numbers turn out to be wider than `target` took them
+    for: what type they have, only their files say.
     """
     found: NDArray[np.generic] | None = None
     valid = np.zeros(grid.shape, np.bool_)
@@ -120,6 +126,11 @@ def numbers(
         if found is None:
             kind = np.dtype(np.float32) if asked.computed else np.result_type(*(pixels.dtype for pixels, _ in read))
             bands = _bands(asked, kind)
+            if (size := len(bands) * kind.itemsize * grid.rows * grid.columns) > MAX_BYTES:
+                raise BadRequest(
+                    f"{len(bands)} bands of {kind.name} are {size} bytes; at most {MAX_BYTES} will do: "
+                    f"{_way(grid, size / MAX_BYTES)}, or fewer bands"
+                )
             blank = [0 if band.nodata is None else band.nodata for band in bands]
             found = np.empty((len(bands), *grid.shape), kind)
             found[:] = np.array(blank, kind)[:, None, None]

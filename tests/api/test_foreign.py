@@ -72,6 +72,9 @@ def files(tmp_path_factory):
     flat = {"count": 1, "width": 10_980, "height": 10_980, "dtype": "uint16", "tiled": True, "SPARSE_OK": True}
     with rasterio.open(folder / "flat.tif", "w", driver="GTiff", **flat):
         pass
+    wide = {**flat, "width": 2_000, "height": 2_000, "dtype": "float64"}
+    with rasterio.open(folder / "wide.tif", "w", driver="GTiff", **wide):
+        pass
     return folder
 
 
@@ -91,6 +94,7 @@ def client(request, tmp_path, files, make_database, make_item, make_collection):
     }
     bad = {name: asset("bad", name) for name in ("vrt", "cut", "text", "gone")}
     bad |= {"larger": asset("bad", "red", (2000, 2000)), "flat": asset("bad", "flat", (10_980, 10_980))}
+    bad |= {f"wide{number}": asset("bad", "wide", (2_000, 2_000)) for number in range(3)}
     bounds = GRID.bounds
     box = TO_LONLAT.transform_bounds(bounds.left, bounds.bottom, bounds.right, bounds.top)
     collection = make_collection(renders={"one": {"assets": ["red"], "rescale": [[1000, 3000]]}})
@@ -184,3 +188,14 @@ def test_a_tile_that_would_need_overviews_which_are_not_there_is_refused(client)
     answer = client.get(address)
     assert answer.status_code == 400 and "flat.tif have no overviews" in answer.json()["detail"]
     assert client.get(f"{TILES}/bad/{NATIVE}.png?assets=flat&rescale=0,1").status_code == 200
+
+
+def test_wide_numbers_are_as_many_bytes_as_they_are(client):
+    """An item need not say what type its files have; they were taken for 2 bytes each."""
+    left, bottom = TO_LONLAT.transform(GRID.left + 200, GRID.top - 19_800)
+    right, top = TO_LONLAT.transform(GRID.left + 19_800, GRID.top - 200)
+    where = {"bbox": f"{left},{bottom},{right},{top}"}
+    answer = client.get(f"{ITEM}/bad/crop.tif", params={**where, "assets": "wide0,wide1,wide2"})
+    assert answer.status_code == 400, answer.headers
+    assert "3 bands of float64" in answer.json()["detail"] and "would do" in answer.json()["detail"]
+    assert client.get(f"{ITEM}/bad/crop.tif", params={**where, "assets": "wide1"}).status_code == 200
