@@ -83,14 +83,18 @@ class Limited:
         try:
             places.acquire_nowait()
         except anyio.WouldBlock:
-            waiting = _Waiting(receive)
-            if not await waiting.until(places, limit.patience):
-                if not waiting.gone:
-                    words = f"{limit.most} {limit.what} are being answered, as many as are at a time; come again"
-                    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})
-                    await answer(scope, receive, send)
+            try:
+                with anyio.fail_after(limit.patience):
+                    await places.acquire()
+            except TimeoutError:
+                words = f"{limit.most} {limit.what} are being answered, as many as are at a time; come again"
+                await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
                 return
-            receive = waiting.receive
+            client = _Client(receive)
+            if await client.has_gone():
+                places.release()
+                return
+            receive = client.receive
         left = False
 
         def leave() -> None:
@@ -110,32 +114,23 @@ class Limited:
             leave()
 
 
-class _Waiting:
-    """A client that waits for a place, as long as it is there: maps drop what has left the window."""
+class _Client:
+    """Who has waited, and may have gone meanwhile: maps drop what has left the window."""
 
     def __init__(self, receive: Receive) -> None:
-        self.gone = False
         self._receive = receive
         self._heard: list[Message] = []
 
-    async def until(self, places: anyio.Semaphore, patience: float) -> bool:
-        """Whether there was a place within so many seconds, before the client had gone."""
-        found = False
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._hear, group.cancel_scope)
-            with anyio.move_on_after(patience):
-                await places.acquire()
-                found = True
-            group.cancel_scope.cancel()
-        return found
-
-    async def _hear(self, scope: anyio.CancelScope) -> None:
-        """Keep what comes for who reads it later, and end the waiting where nothing can come any more."""
-        while not self.gone:
-            message = await self._receive()
-            self._heard.append(message)
-            self.gone = message["type"] == "http.disconnect"
-        scope.cancel()
+    async def has_gone(self) -> bool:
+        """Whether nothing can come any more; what has come is kept for who reads it later."""
+        while True:
+            with anyio.CancelScope() as scope:  # as Starlette's Request.is_disconnected: without waiting
+                scope.cancel()
+                self._heard.append(await self._receive())
+            if scope.cancelled_caught:
+                return False
+            if self._heard[-1]["type"] == "http.disconnect":
+                return True
 
     async def receive(self) -> Message:
         """What the client sent, from the beginning."""

@@ -215,6 +215,23 @@ def test_a_server_that_is_stopped_drops_no_request_in_hand(serving, published, c
         socket.create_connection(place, timeout=5)
 
 
+def test_who_hangs_up_while_it_waits_is_not_served(serving, published, client):
+    """Maps drop what has left the window; it took the time of those who had not."""
+    [item] = client.get("/search?limit=1&collections=sentinel-2-l2a").json()["features"]
+    west, south, east, north = item["bbox"]
+    crop = (
+        f"/collections/{item['collection']}/items/{item['id']}/crop.tif?bbox={west},{south},{east},{north}&assets=B04"
+    )
+    with serving(published.settings, KARTOTEK_HEAVY="1") as server:
+        first = asking(server.place, crop)  # takes a second more: loops are loaded
+        for _ in range(20):
+            asking(server.place, crop).close()
+        last = asking(server.place, crop)
+        assert [read(first), read(last)] == [(200, 0)] * 2
+        told = [line for line in server.stop().splitlines() if "crop.tif" in line]
+    assert sum(" 200, " in line for line in told) == 2 and sum(" None, " in line for line in told) == 20
+
+
 def test_a_request_for_a_websocket_is_answered_as_any(serving, demo):
     with serving(demo.settings) as server:
         with socket.create_connection(server.place, 30) as connection:
