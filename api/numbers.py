@@ -23,7 +23,7 @@ from api.measures import (
 from api.pictures import Pictures
 from api.places import Column, Row, Tms, Zoom, grid_of
 from api.routing import Direct
-from api.subjects import Item, Mosaic
+from api.subjects import Item, Means, Mosaic
 from catalog.store import Catalog
 from kartotek.settings import Settings
 from pixels import files
@@ -73,14 +73,15 @@ def router(settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blo
         route = {"methods": [method], "summary": summary, "responses": responses, "response_class": Response}
         made.add_api_route(path, endpoint, **route)
 
-    _of_items(add, catalog, pictures, blocks)
-    _of_mosaics(add, settings, catalog, pictures, blocks)
+    means = Means.of(catalog, blocks, pictures)
+    _of_items(add, means, blocks)
+    _of_mosaics(add, settings, means, blocks)
     return made
 
 
-def _of_items(add: Any, catalog: Catalog, pictures: Pictures, blocks: Blocks) -> None:
+def _of_items(add: Any, means: Means, blocks: Blocks) -> None:
     def found(request: Request, collection: str, name: str) -> Item:
-        return Item(catalog, pictures, blocks, caller.reader(request), collection, name)
+        return Item(means, caller.reader(request), collection, name)
 
     def point(request: Request, collection_id: str, item_id: str, given: Annotated[PointQuery, Query()]) -> Response:
         return answers.item_point(request, blocks, lambda: found(request, collection_id, item_id), given)
@@ -129,10 +130,9 @@ def _of_items(add: Any, catalog: Catalog, pictures: Pictures, blocks: Blocks) ->
         add(path, tile, f"A tile of an item in numbers, as .{suffix}", _TILE)
 
 
-def _of_mosaics(add: Any, settings: Settings, catalog: Catalog, pictures: Pictures, blocks: Blocks) -> None:
+def _of_mosaics(add: Any, settings: Settings, means: Means, blocks: Blocks) -> None:
     def found(request: Request, name: str, given: Narrowed) -> Mosaic:
-        reader = caller.reader(request)
-        return Mosaic(catalog, pictures, blocks, reader, name, given.datetime, settings.mosaic_items)
+        return Mosaic(means, caller.reader(request), name, given.datetime, settings.mosaic_items)
 
     def point(request: Request, mosaic: str, given: Annotated[MosaicPointQuery, Query()]) -> Response:
         return answers.mosaic_point(request, blocks, lambda: found(request, mosaic, given), given)

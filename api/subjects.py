@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from api import candidates, definitions
 from api.candidates import Candidates
 from api.display import Shown
+from api.kept import Kept, size_of
 from api.pictures import Pictures
 from api.wanted import Wanted
 from catalog.access import Reader
@@ -64,20 +65,38 @@ class Subject(Protocol):
         """Its picture."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """By what subjects are found, put together and read."""
+
+    catalog: Catalog
+    blocks: Blocks
+    pictures: Pictures
+    figures: Kept[Wanted, Numbers]
+
+    @classmethod
+    def of(cls, catalog: Catalog, blocks: Blocks, pictures: Pictures) -> Means:
+        """Those of a server."""
+        figures: Kept[Wanted, Numbers] = Kept(_numbers, lambda made: size_of(value.of for value in made.values))
+        return cls(catalog=catalog, blocks=blocks, pictures=pictures, figures=figures)
+
+
+def _numbers(described: Described, wanted: Wanted) -> Numbers:
+    style, names = wanted.numbers(orjson.loads(described.collection))
+    return numbers.of_item(orjson.loads(described.item), style, names)
+
+
 class Item:
     """An item. Raises NotFound."""
 
-    def __init__(
-        self, catalog: Catalog, pictures: Pictures, blocks: Blocks, reader: Reader, collection: str, item: str
-    ) -> None:
-        self._pictures, self._blocks = pictures, blocks
-        self._described = catalog.described(reader, collection, item)
+    def __init__(self, means: Means, reader: Reader, collection: str, item: str) -> None:
+        self._means = means
+        self._described = means.catalog.described(reader, collection, item)
         self.name: Mapping[str, Any] = {"collection": collection, "item": item}
 
     def numbers(self, wanted: Wanted) -> Numbers:
         """Its numbers, wherever they are asked for."""
-        style, names = wanted.numbers(orjson.loads(self._described.collection))
-        return numbers.of_item(orjson.loads(self._described.item), style, names)
+        return self._means.figures.of(self._described, wanted.wanted)
 
     def measures(self, wanted: Wanted, area: BaseGeometry) -> Measures:
         """The same."""
@@ -86,10 +105,10 @@ class Item:
 
     def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
         """The picture as its tiles have it."""
-        found = self._pictures.of(self._described, shown.shown)
+        found = self._means.pictures.of(self._described, shown.shown)
 
         def draw(window: Grid, watch: Stopwatch) -> Raster:
-            return render.raster(self._blocks, found, window, watch)
+            return render.raster(self._means.blocks, found, window, watch)
 
         heavy = effort(found.style.values, found.coverage)
         return Drawing(coverage=found.coverage, draw=draw, effort=heavy, version=found.version, told=dict)
@@ -98,29 +117,21 @@ class Item:
 class Mosaic:
     """A registered mosaic, narrowed to a time. Raises NotFound and BadRequest."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        pictures: Pictures,
-        blocks: Blocks,
-        reader: Reader,
-        mosaic: str,
-        datetime: str | None,
-        most: int,
-    ) -> None:
+    def __init__(self, means: Means, reader: Reader, mosaic: str, datetime: str | None, most: int) -> None:
         """`most` is how many items are opened at most for some pixels."""
-        self._catalog, self._pictures, self._blocks, self._reader = catalog, pictures, blocks, reader
-        self._definition = definitions.read(catalog, reader, mosaic, datetime)
+        self._means, self._reader = means, reader
+        self._definition = definitions.read(means.catalog, reader, mosaic, datetime)
         self._most = self._definition.most(most)
         self.name: Mapping[str, Any] = {"mosaic": mosaic}
 
     def composite(self, wanted: Wanted, area: BaseGeometry) -> tuple[Composite, Candidates]:
         """The numbers of the items in an area, and the items."""
-        found = candidates.within(self._catalog, self._reader, self._definition, area)
-        style, names = self._definition.shown(wanted).numbers(orjson.loads(self._definition.kind))
+        found = candidates.within(self._means.catalog, self._reader, self._definition, area)
+        asked = self._definition.shown(wanted).wanted
+        asked.numbers(orjson.loads(self._definition.kind))  # what is wrong with it is told where there are no items too
 
         def of_item(described: Described) -> Numbers:
-            return numbers.of_item(orjson.loads(described.item), style, names)
+            return self._means.figures.of(described, asked)
 
         each = found.each(self._definition.kind, of_item)
         return Composite(each, most=self._most, median=self._definition.median), found
@@ -133,18 +144,18 @@ class Mosaic:
 
     def drawing(self, shown: Shown, area: BaseGeometry) -> Drawing:
         """The picture as its tiles have it."""
-        found = candidates.within(self._catalog, self._reader, self._definition, area)
+        found = candidates.within(self._means.catalog, self._reader, self._definition, area)
         wanted = self._definition.shown(shown)
         wanted.style(orjson.loads(self._definition.kind))  # what is wrong with it is told where there are no items too
 
         def picture(described: Described) -> Picture:
-            return self._pictures.of(described, wanted)
+            return self._means.pictures.of(described, wanted)
 
         each = stack.opened(found.each(self._definition.kind, picture))
         opened, unread = dict[int, None](), dict[int, None]()
 
         def draw(window: Grid, watch: Stopwatch) -> Raster | None:
-            made = mosaic.composed(self._blocks, each, window, self._most, watch, median=self._definition.median)
+            made = mosaic.composed(self._means.blocks, each, window, self._most, watch, median=self._definition.median)
             opened.update(dict.fromkeys(made.opened))
             unread.update(dict.fromkeys(made.unread))
             return made.raster

@@ -36,6 +36,11 @@ class Wanted(BaseModel):
     expression: Annotated[Text, Field(description=_EXPRESSION, max_length=6200)] = None
     mask: Annotated[Text, Field(description=_MASK, max_length=400)] = None
 
+    @property
+    def wanted(self) -> "Wanted":
+        """Which values, without what else is asked for."""
+        return Wanted(**{name: getattr(self, name) for name in Wanted.model_fields})
+
     def numbers(self, collection: Mapping[str, Any]) -> tuple[Style, tuple[str, ...]]:
         """The values that are asked for of a collection's items, each once, and what each of them is called.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ VERSION = "2"
 nobody keeps the old ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Numbers:
     """Values and where they come from."""
 
@@ -47,13 +48,13 @@ class Numbers:
         """Whether something is computed, in physical values, and not handed over as it is stored."""
         return any(isinstance(value.of, Formula) for value in self.values)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Names the numbers of which files these are: another name where anything of it differs."""
         said = repr((self.values, list(self.sources.items()), self.floor, self.mask, sorted(self.keep)))
         return f"{VERSION}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
-    @property
+    @cached_property
     def coverage(self) -> Coverage:
         """Where all layers lie, that of the mask too."""
         return coverage.of(self.sources[name] for name in self.names(self.values))
@@ -63,7 +64,7 @@ class Numbers:
         """More than 1 where formulas are long."""
         return effort((value.of for value in self.values), self.coverage)
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """That of the finest layer that is looked at."""
         return self._finest(self.values)
