@@ -143,12 +143,11 @@ def _common(own: Geometry, around: Geometry) -> Geometry:
 def area(target: Grid) -> Geometry:
     """A tile in longitude and latitude, and a little around it, since footprints are simplified inwards."""
     bounds, far = target.bounds, reach(target)
-    box = (bounds.left - far, bounds.bottom - far, bounds.right + far, bounds.top + far)
-    found = grids.transformer(target.crs, "EPSG:4326").transform_bounds(*box, densify_pts=21)
-    if not all(math.isfinite(number) for number in found):
+    wider = Bounds(bounds.left - far, bounds.bottom - far, bounds.right + far, bounds.top + far)
+    found = grids.around(wider, target.crs, "EPSG:4326")
+    if not _is_finite(found):
         return shapely.box(-180, -90, 180, 90)
-    west, south, east, north = found
-    south, north = max(south, -90.0), min(north, 90.0)
+    west, east, south, north = found.left, found.right, max(found.bottom, -90.0), min(found.top, 90.0)
     if west > east:  # it crosses 180 degrees
         return shapely.MultiPolygon([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
     return shapely.box(max(west, -180.0), south, min(east, 180.0), north)
@@ -156,10 +155,12 @@ def area(target: Grid) -> Geometry:
 
 def _in_national(target: Grid) -> Bounds | None:
     """A tile's bounds in EPSG:3006; None where they have none there."""
-    bounds = target.bounds
-    change = grids.transformer(target.crs, NATIONAL)
-    found = change.transform_bounds(bounds.left, bounds.bottom, bounds.right, bounds.top, densify_pts=21)
-    return Bounds(*found) if all(math.isfinite(number) for number in found) else None
+    found = grids.around(target.bounds, target.crs, NATIONAL)
+    return found if _is_finite(found) else None
+
+
+def _is_finite(bounds: Bounds) -> bool:
+    return all(map(math.isfinite, (bounds.left, bounds.bottom, bounds.right, bounds.top)))
 
 
 def _wide(ground: Bounds) -> float:

@@ -136,8 +136,4 @@ def _metres(grid: Grid) -> float:
 
 def _bounds(grid: Grid, crs: str) -> Bounds:
     """Those of a grid in a CRS."""
-    bounds = grid.bounds
-    if grids.same_pixels(grid.crs, crs):
-        return bounds
-    box = (bounds.left, bounds.bottom, bounds.right, bounds.top)
-    return Bounds(*grids.transformer(grid.crs, crs).transform_bounds(*box, densify_pts=21))
+    return grid.bounds if grids.same_pixels(grid.crs, crs) else grids.around(grid.bounds, grid.crs, crs)

@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyproj
@@ -106,6 +107,27 @@ def test_transformers_take_easting_before_northing_whatever_the_crs_says():
     east, north = grids.transformer("EPSG:4326", NATIONAL).transform(15.0, 62.0)
     assert east == pytest.approx(500_000, abs=1e-3)  # the central meridian
     assert 6_800_000 < north < 6_900_000
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("EPSG:3857", NATIONAL), ("EPSG:4326", NATIONAL), (NATIONAL, "EPSG:4326"), ("EPSG:32634", NATIONAL),
+     (NATIONAL, "EPSG:3857"), ("OGC:CRS84", NATIONAL), ("EPSG:3021", NATIONAL), ("EPSG:3035", NATIONAL),
+     ("EPSG:4230", "EPSG:4326"), ("ESRI:102013", NATIONAL), (NATIONAL, NATIONAL)],
+)  # fmt: skip
+def test_points_and_bounds_are_transformed_as_between_the_crs(source, target):
+    """To the last bit, also where PROJ can't reach; in a thread of its own too."""
+    wanted, chance = pyproj.Transformer.from_crs(source, target, always_xy=True), np.random.default_rng(1)
+    far = (400, 120) if pyproj.CRS(source).is_geographic else (3e7, 3e7)
+    points = [chance.uniform(-edge, edge, 20_000) for edge in far]
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(grids.transformer(source, target).transform, *points).result()
+    assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(found, wanted.transform(*points), strict=True))
+    area = pyproj.CRS(source).area_of_use
+    bounds = pyproj.Transformer.from_crs(4326, source, always_xy=True).transform_bounds(*area.bounds)
+    fresh = pyproj.Transformer.from_crs(source, target, always_xy=True)  # one of several ways is kept once it was taken
+    around = grids.around(grids.Bounds(*bounds), source, target)
+    assert (around.left, around.bottom, around.right, around.top) == fresh.transform_bounds(*bounds, densify_pts=21)
 
 
 def test_the_national_area_holds_sweden_and_not_paris():
