@@ -272,7 +272,9 @@ def _image_tags(image: Image, places: _Places | None, profile: Profile, *, overv
 
 
 def _geo_tags(grid: Grid, layer: Layer) -> list[Tag]:
-    """Where the pixels lie, and what they mean."""
+    """Where the pixels lie, and what they mean. Raises BadFile for a CRS that an item could not name by a code."""
+    if tiff.epsg(grid.crs) is None:
+        raise BadFile(f"{grid.crs}: has no EPSG code, which our files need")
     names = [band.name for band in layer.type.bands] or [layer.type.name]
     meanings = (
         tiff.meaning(sample, name, layer.scale, layer.offset, layer.type.unit) for sample, name in enumerate(names)

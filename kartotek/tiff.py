@@ -98,11 +98,20 @@ def place(grid: Grid) -> list[Tag]:
 
 
 @lru_cache(maxsize=64)
-def _keys(name: str) -> tuple[Tag, ...]:
-    """GeoTIFF's keys of a CRS (OGC 19-008r4, 7.4)."""
+def epsg(name: str) -> int | None:
+    """The one code of EPSG's that tells a CRS in a GeoTIFF; None where there is none."""
     crs = pyproj.CRS.from_user_input(name)
     code = 4326 if name == "OGC:CRS84" else crs.to_epsg()
     if code is None or code > _CODES or not (crs.is_projected or crs.is_geographic) or crs.is_compound:
+        return None
+    return int(code)
+
+
+@lru_cache(maxsize=64)
+def _keys(name: str) -> tuple[Tag, ...]:
+    """GeoTIFF's keys of a CRS (OGC 19-008r4, 7.4)."""
+    crs, code = pyproj.CRS.from_user_input(name), epsg(name)
+    if code is None:
         return _spelled(name)
     model = 1 if crs.is_projected else 2
     keys = [(1024, 0, 1, model), (1025, 0, 1, 1), (3072 if crs.is_projected else 2048, 0, 1, code)]
