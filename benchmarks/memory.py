@@ -17,7 +17,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -148,24 +147,6 @@ def ask(root: str, request: Request) -> tuple[int, bytes, Message]:
         return error.code, error.read(), error.headers
 
 
-@contextmanager
-def highest(process: psutil.Process) -> Iterator[list[int]]:
-    """The most private memory while the block goes on, in bytes."""
-    seen, over = [servers.private(process)], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.005):
-            seen[0] = max(seen[0], servers.private(process))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        watching.join()
-
-
 def main() -> None:
     """Ask, and print what each request took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,11 +176,11 @@ def main() -> None:
                 )
                 ask(root, small)
                 idle = servers.private(process)
-                with highest(process) as seen, ThreadPoolExecutor(given.at_once) as pool:
+                with servers.watched(process, 0.005) as seen, ThreadPoolExecutor(given.at_once) as pool:
                     began = time.perf_counter()
                     answers = list(pool.map(lambda _, one=request: ask(root, one), range(given.at_once)))
                     took = time.perf_counter() - began
-            more = (seen[0] - idle) / 1e6
+            more = (max(seen) - idle) / 1e6
             status = "/".join(sorted({str(answer[0]) for answer in answers}))
             over = "" if more <= ALLOWED * given.at_once and took <= SECONDS else "  OVER"
             opened = answers[0][2].get("X-Kartotek-Items", "")

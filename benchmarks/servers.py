@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -120,3 +121,22 @@ def private(root: psutil.Process) -> int:
         return sum(one.memory_full_info().uss for one in [root, *root.children(recursive=True)])
     except psutil.Error:
         return 0
+
+
+@contextlib.contextmanager
+def watched(process: psutil.Process, seconds: float = 0.25) -> Iterator[list[int]]:
+    """Private memory of a process while the block goes on, in bytes, looked at every so many seconds."""
+    seen, over = [private(process)], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds):
+            seen.append(private(process))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+        seen.append(private(process))

@@ -29,7 +29,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -251,25 +250,6 @@ class NotThere(Exception):
     """A request that a server answers with 4xx."""
 
 
-@contextlib.contextmanager
-def watched(process: psutil.Process) -> Iterator[list[int]]:
-    """Private memory of a process while the block goes on, in bytes."""
-    seen, over = [servers.private(process)], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.25):
-            seen.append(servers.private(process))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
-        seen.append(servers.private(process))
-
-
 def ask(
     port: int, clients: int, seconds: float, requests: Sequence[Request], bodies: Path | str = "-"
 ) -> dict[str, Any]:
@@ -292,7 +272,7 @@ def measure(name: str, shape: Shape, place: Place, clients: int, into: Figures) 
     with contextlib.ExitStack() as stack:
         port, process = stack.enter_context(served(name, shape, place))
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bodies"
-        memory = stack.enter_context(watched(process))
+        memory = stack.enter_context(servers.watched(process))
         idle = memory[0]
         try:
             mosaic = registered(name, port) if shape.kind == "mosaic" else ""
