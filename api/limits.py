@@ -79,6 +79,7 @@ class Limited:
         if scope["type"] != "http" or not limit.paths.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
+        waited: _Client | None = None
         places = self._places = self._places or anyio.Semaphore(limit.most)  # made where there is an event loop
         try:
             places.acquire_nowait()
@@ -90,11 +91,8 @@ class Limited:
                 words = f"{limit.most} {limit.what} are being answered, as many as are at a time; come again"
                 await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
                 return
-            client = _Client(receive)
-            if await client.has_gone():
-                places.release()
-                return
-            receive = client.receive
+            waited = _Client(receive)
+            receive = waited.receive
         left = False
 
         def leave() -> None:
@@ -109,7 +107,8 @@ class Limited:
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            if waited is None or not await waited.has_gone():
+                await self.app(scope, receive, noted)
         finally:
             leave()
 

@@ -43,6 +43,7 @@ COPIES = 16
 """Of each of the two scenes that cover the place."""
 PLACE = 550_000, 6_660_000
 """In the middle of one granule; EPSG:3006."""
+COLOURS = "assets=B04,B03,B02&rescale=0,4000"
 ALLOWED, SECONDS = 256, 10.0
 """Megabytes and seconds of one request."""
 
@@ -62,38 +63,29 @@ def box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def at(level: int) -> tuple[int, int]:
-    """Column and row of the place's tile in SWEREF99TM10."""
+def at(level: int) -> str:
+    """Where the place's tile of SWEREF99TM10 lies."""
     tile = matrices.served()["SWEREF99TM10"]._tile(*PLACE, level)
-    return tile.x, tile.y
+    return f"SWEREF99TM10/{level}/{tile.x}/{tile.y}"
 
 
 def requests(item: str, mosaics: dict[str, str]) -> Iterator[Request]:
     """What costs most, of an item and of mosaics of 32 items."""
     one = f"/collections/{tiles_shapes.COLLECTION}/items/{item}"
-    tile, all_bands, colours = "SWEREF99TM10/8", "B02,B03,B04,B08,SCL", "B04,B03,B02"
-    x, y = at(8)
-    native = f"{tile}/{x}/{y}"
-    yield Request(
-        "tile: true colour", f"/tiles/{tiles_shapes.COLLECTION}/{item}/{native}.png?assets={colours}&rescale=0,4000"
-    )
-    yield Request(
-        "tile: all bands, GeoTIFF", f"/tiles/{tiles_shapes.COLLECTION}/{item}/{native}.tif?assets={all_bands}"
-    )
-    # 20 km: 4 000 000 pixels of 10 m, the most of a crop.
+    tile = f"/tiles/{tiles_shapes.COLLECTION}/{item}/{at(8)}"
+    yield Request("tile: true colour", f"{tile}.png?{COLOURS}")
+    yield Request("tile: all bands, GeoTIFF", f"{tile}.tif?assets=B02,B03,B04,B08,SCL")
+    # 19 km: almost the 4 000 000 pixels of 10 m that are the most of a crop.
     crop = box(15.75, 59.98, 16.09, 60.15)
     yield Request("crop: four bands", f"{one}/crop.tif?assets=B02,B03,B04,B08", crop)
     yield Request("crop: NDVI", f"{one}/crop.tif?index=ndvi", crop)
-    yield Request("crop: true colour, PNG", f"{one}/crop.png?assets={colours}&rescale=0,4000", crop)
+    yield Request("crop: true colour, PNG", f"{one}/crop.png?{COLOURS}", crop)
     yield Request("statistics: NDVI of 10 000 km2", f"{one}/statistics?index=ndvi", box(15.0, 59.5, 17.0, 60.5))
     for kind, name in mosaics.items():
-        far, where = at(4), f"/mosaics/{name}"
-        yield Request(f"{kind}: tile", f"{where}/tiles/{native}.png?assets={colours}&rescale=0,4000")
-        yield Request(f"{kind}: tile of NDVI", f"{where}/tiles/{native}.png?index=ndvi")
-        yield Request(
-            f"{kind}: tile, far away",
-            f"{where}/tiles/SWEREF99TM10/4/{far[0]}/{far[1]}.png?assets={colours}&rescale=0,4000",
-        )
+        where = f"/mosaics/{name}"
+        yield Request(f"{kind}: tile", f"{where}/tiles/{at(8)}.png?{COLOURS}")
+        yield Request(f"{kind}: tile of NDVI", f"{where}/tiles/{at(8)}.png?index=ndvi")
+        yield Request(f"{kind}: tile, far away", f"{where}/tiles/{at(4)}.png?{COLOURS}")
         yield Request(f"{kind}: crop", f"{where}/crop.tif?assets=B04,B03,B02&resolution=40", crop)
         yield Request(f"{kind}: statistics", f"{where}/statistics?index=ndvi", crop)
 
@@ -169,12 +161,7 @@ def main() -> None:
             if not request.name.startswith(given.only):
                 continue
             with served(given.kartotek, place) as (root, process):
-                x, y = at(4)
-                small = Request(
-                    "",
-                    f"/tiles/{tiles_shapes.COLLECTION}/{item}/SWEREF99TM10/4/{x}/{y}.png?assets=B04,B03,B02&rescale=0,4000",
-                )
-                ask(root, small)
+                ask(root, Request("", f"/tiles/{tiles_shapes.COLLECTION}/{item}/{at(4)}.png?{COLOURS}"))
                 idle = servers.private(process)
                 with servers.watched(process, 0.005) as seen, ThreadPoolExecutor(given.at_once) as pool:
                     began = time.perf_counter()
