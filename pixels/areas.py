@@ -42,7 +42,7 @@ class Outline:
         Raises BadRequest where its outline is longer than any that means something.
         """
         seen = [footprint(grid) for grid in dict.fromkeys(sources)]
-        west, south, east, north = shapely.union_all(seen).bounds
+        west, south, east, north = shapely.total_bounds(seen)
         near = shapely.box(west - MARGIN, south - MARGIN, east + MARGIN, north + MARGIN)
         self._polygon = polygon
         self._near = polygon if near.contains(polygon) else _polygons(shapely.intersection(polygon, near))
