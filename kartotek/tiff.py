@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
@@ -24,10 +24,18 @@ _FLOATS, _SIGNED, _UNSIGNED = 3, 2, 1
 """TIFF's formats of samples."""
 _CODES = 32766
 """The highest of EPSG's codes that a key may hold."""
-_FORMATS = {SHORT: "H", LONG: "I", DOUBLE: "d"}
+_FORMATS = {ASCII: "s", SHORT: "H", LONG: "I", DOUBLE: "d"}
 
-Tag = tuple[int, int, object]
-"""Number, type, and its values, or its bytes."""
+Tag = tuple[int, int, Sequence[int] | Sequence[float] | bytes]
+"""Number, type, and its values; those of a text are bytes."""
+
+
+class Ended(Exception):
+    """The bytes end before a directory does."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"a directory goes on to byte {needed}")
+        self.needed = needed
 
 
 def directory(tags: Iterable[Tag], position: int, *, last: bool) -> bytes:
@@ -39,18 +47,52 @@ def directory(tags: Iterable[Tag], position: int, *, last: bool) -> bytes:
     head = 2 + 12 * len(tags) + 4
     entries, behind = bytearray(), bytearray()
     for code, kind, value in tags:
-        if isinstance(value, bytes):
-            count, packed = len(value), value
-        else:
-            numbers = list(value)  # type: ignore[call-overload]
-            count, packed = len(numbers), struct.pack(f"<{len(numbers)}{_FORMATS[kind]}", *numbers)
+        packed = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{_FORMATS[kind]}", *value)
         if len(packed) <= 4:
-            entries += struct.pack("<HHI", code, kind, count) + packed.ljust(4, b"\0")
+            entries += struct.pack("<HHI", code, kind, len(value)) + packed.ljust(4, b"\0")
         else:
-            entries += struct.pack("<HHII", code, kind, count, position + head + len(behind))
+            entries += struct.pack("<HHII", code, kind, len(value), position + head + len(behind))
             behind += packed + b"\0" * (len(packed) % 2)
     following = 0 if last else position + head + len(behind)
     return struct.pack("<H", len(tags)) + bytes(entries) + struct.pack("<I", following) + bytes(behind)
+
+
+def length(tags: Collection[Tag]) -> int:
+    """Bytes that their directory takes."""
+    sizes = (len(value) * struct.calcsize(_FORMATS[kind]) for _, kind, value in tags)
+    return 2 + 12 * len(tags) + 4 + sum(size + size % 2 for size in sizes if size > 4)
+
+
+def read(
+    content: bytes, position: int, kinds: Collection[int] = tuple(_FORMATS)
+) -> tuple[list[tuple[int, int, Any]], int]:
+    """The tags of some types in the directory at a position, and where the next one stands (0: nowhere).
+
+    Numbers are little-endian. Raises Ended, and ValueError where tags share so many values that all of them together
+    have more bytes than there are: a small file could stand for as much memory as anyone likes.
+    """
+
+    def unpacked(form: str, start: int) -> tuple[Any, ...]:
+        if (end := start + struct.calcsize(form)) > len(content):
+            raise Ended(end)
+        return struct.unpack_from(form, content, start)
+
+    (count,) = unpacked("<H", position)
+    tags: list[tuple[int, int, Any]] = []
+    room = len(content)
+    for entry in range(position + 2, position + 2 + 12 * count, 12):
+        code, kind, many = unpacked("<HHI", entry)
+        if kind in kinds:
+            form = f"<{many}{_FORMATS[kind]}"
+            size = struct.calcsize(form)
+            start = entry + 8 if size <= 4 else unpacked("<I", entry + 8)[0]
+            if start + size <= len(content) and size > room:
+                raise ValueError("its tags share their values")
+            room -= size
+            values = unpacked(form, start)
+            tags.append((code, kind, values[0] if kind == ASCII else values))
+    (following,) = unpacked("<I", position + 2 + 12 * count)
+    return tags, following
 
 
 def image(shape: tuple[int, int], tile: tuple[int, int], compression: int) -> list[Tag]:
@@ -128,17 +170,8 @@ def _spelled(name: str) -> tuple[Tag, ...]:
         ):
             pass
         content = memory.read()
-    (first,) = struct.unpack_from("<I", content, 4)
-    (count,) = struct.unpack_from("<H", content, first)
-    found: list[Tag] = []
-    for entry in range(first + 2, first + 2 + 12 * count, 12):
-        code, kind, values = struct.unpack_from("<HHI", content, entry)
-        if code in (34735, 34736, 34737):
-            size = values * struct.calcsize(_FORMATS.get(kind, "c"))
-            start = entry + 8 if size <= 4 else struct.unpack_from("<I", content, entry + 8)[0]
-            raw = content[start : start + size]
-            found.append((code, kind, raw if kind == ASCII else struct.unpack(f"<{values}{_FORMATS[kind]}", raw)))
-    return tuple(found)
+    tags, _ = read(content, *struct.unpack_from("<I", content, 4))
+    return tuple(tag for tag in tags if tag[0] in (34735, 34736, 34737))
 
 
 def nodata(number: float) -> Tag:

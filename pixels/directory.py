@@ -15,6 +15,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from kartotek import tiff
 from kartotek.errors import BadFile
 from kartotek.grids import BLOCK
 
@@ -27,10 +28,12 @@ _FIRST = 32_768
 """Bytes read for a file's directory at first; those of a full granule have less than 10 kB."""
 _LONGEST = 4 << 20
 """Bytes that a directory may take; one of a file of 4 GiB takes less, unless its blocks are of a few hundred bytes."""
-_TYPES = {3: "H", 4: "I"}
+_TYPES = (tiff.SHORT, tiff.LONG)
 """What numbers of a tag are; none of the other types is read."""
 _NEEDED = {256, 257, 258, 259, 277, 322, 323, 324, 325}
 """Tags that say how large images are, how packed, and where."""
+_LARGEST = 64 << 20
+"""Bytes of a block, of all its samples; of files with more, `pixels.foreign` decides."""
 _PLAIN = {254: (0, 1), 284: (1,), 317: (2, 3)}
 """Tag → the values that we read: images and overviews (no masks), samples side by side, shaped by a predictor."""
 _BETWEEN = 8
@@ -139,11 +142,14 @@ def parse(key: str, head: bytes) -> Directory:
     (position,) = struct.unpack_from("<I", head, 4)
     while position:
         try:
-            tags, following = _tags(key, head, position)
+            read, following = tiff.read(head, position, _TYPES)
             if 0 < following <= position:
                 raise Foreign(f"{key}: its directories lead back to themselves")
-            position = following
+            position, tags = following, {code: values for code, _, values in read}
             level, kind = _level(key, tags), _kind(tags)
+        except tiff.Ended as error:
+            words = f"{key}: its directory goes on to byte {error.needed}, but {len(head)} were read"
+            raise Short(words, error.needed) from error
         except (KeyError, struct.error, IndexError, TypeError, ValueError) as error:
             raise Foreign(f"{key}: its directory is not one of kartotek's: {error!r}") from error
         if levels and kind != (data_type, samples, compression):
@@ -176,37 +182,15 @@ def _level(key: str, tags: dict[int, tuple[int, ...]]) -> Level:
 
 def _kind(tags: dict[int, tuple[int, ...]]) -> tuple[np.dtype[Any], int, int]:
     """Type of the numbers, samples a pixel, compression."""
-    (samples,), forms = tags[277], tags.get(339, (1,) * tags[277][0])
-    if len({*tags[258]}) != 1 or len({*forms}) != 1 or tags[258][0] % 8:
-        raise ValueError(f"samples of {tags[258]} bits, {forms}")
-    data_type = np.dtype(f"<{'?uif'[forms[0]]}{tags[258][0] // 8}")
+    (samples,), bits, forms = tags[277], tags[258], tags.get(339, (1,))
+    if samples != len(bits) or len({*bits}) != 1 or len({*forms}) != 1 or bits[0] % 8:
+        raise ValueError(f"{samples} samples of {bits[:9]} bits, {forms[:9]}")
+    if samples * bits[0] // 8 * BLOCK**2 > _LARGEST:
+        raise ValueError(f"{samples} samples of {bits[0]} bits")
+    data_type = np.dtype(f"<{'?uif'[forms[0]]}{bits[0] // 8}")
     if (data_type.kind == "f") != (tags[317][0] == 3):
         raise ValueError(f"predictor {tags[317][0]} for {data_type}")
     return data_type, samples, tags[259][0]
-
-
-def _tags(key: str, head: bytes, position: int) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The numeric tags of a directory, and where the next directory stands (0: nowhere)."""
-    (count,) = _unpacked(key, head, "<H", position)
-    tags: dict[int, tuple[int, ...]] = {}
-    for number in range(count):
-        entry = position + 2 + 12 * number
-        code, kind, values = _unpacked(key, head, "<HHI", entry)
-        if kind not in _TYPES:
-            continue
-        size = values * struct.calcsize(_TYPES[kind])
-        where = entry + 8 if size <= 4 else _unpacked(key, head, "<I", entry + 8)[0]
-        tags[code] = _unpacked(key, head, f"<{values}{_TYPES[kind]}", where)
-    (following,) = _unpacked(key, head, "<I", position + 2 + 12 * count)
-    return tags, following
-
-
-def _unpacked(key: str, head: bytes, form: str, position: int) -> tuple[int, ...]:
-    """Numbers at a position in the head. Raises Short where it ends before them."""
-    end = position + struct.calcsize(form)
-    if end > len(head):
-        raise Short(f"{key}: its directory goes on to byte {end}, but {len(head)} were read", end)
-    return struct.unpack_from(form, head, position)
 
 
 def pack(file: Directory) -> bytes:

@@ -67,19 +67,21 @@ def geotiff(raster: Raster) -> bytes:
         tags.append(tiff.nodata(nothing))
     elif not raster.valid.all():
         images.append(_Image.of_mask(raster.valid))
-    start = len(_head(images, tags, 0))
-    return b"".join([_head(images, tags, start), *(block for image in images for block in image.blocks)])
+    return b"".join([_head(images, tags), *(block for image in images for block in image.blocks)])
 
 
-def _head(images: Sequence[_Image], tags: Sequence[Tag], start: int) -> bytes:
-    """All that stands before the blocks, which begin at `start`; as long wherever that is."""
+def _head(images: Sequence[_Image], tags: Sequence[Tag]) -> bytes:
+    """All that stands before the blocks; `tags` are the first image's alone."""
+    sizes = [[len(block) for block in image.blocks] for image in images]
+    own = [[*image.tags, *(tags if image is images[0] else ())] for image in images]
     made = struct.pack("<2sHI", b"II", 42, 8)
-    for image in images:
-        sizes = [len(block) for block in image.blocks]
-        places = tiff.blocks(list(accumulate(sizes[:-1], initial=start)), sizes)
-        own = [] if image is not images[0] else tags
-        made += tiff.directory([*image.tags, *places, *own], len(made), last=image is images[-1])
-        start += sum(sizes)
+    start = len(made) + sum(
+        tiff.length([*some, *tiff.blocks(many, many)]) for some, many in zip(own, sizes, strict=True)
+    )
+    for image, some, many in zip(images, own, sizes, strict=True):
+        places = tiff.blocks(list(accumulate(many[:-1], initial=start)), many)
+        made += tiff.directory([*some, *places], len(made), last=image is images[-1])
+        start += sum(many)
     return made
 
 

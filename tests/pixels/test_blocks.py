@@ -18,6 +18,7 @@ from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from converters import cog
 from converters.profiles import Profile
+from kartotek import tiff
 from kartotek.errors import BadFile, NotFound, NotStored
 from kartotek.grids import BLOCK, Grid
 from kartotek.grids import levels as levels_of
@@ -277,6 +278,34 @@ def test_a_head_with_changed_bytes_is_read_or_refused(demo, keys, data):
         assert "changed" in str(error)
     else:
         assert file.levels
+
+
+@pytest.mark.parametrize("samples", [2, 300, 70_000, 100_000_000, 2**32 - 1])
+def test_samples_that_are_said_to_be_there_take_no_memory(samples):
+    """Of a file of 200 bytes."""
+    tags = [
+        (284, tiff.SHORT, [1]),
+        (277, tiff.LONG, [samples]),
+        *(tag for tag in tiff.numbers(np.dtype("uint16"), 1) if tag[0] != 277),
+    ]
+    tags += [*tiff.image((BLOCK, BLOCK), (BLOCK, BLOCK), 8), *tiff.blocks([200], [50])]
+    tracemalloc.start()
+    with pytest.raises(BadFile, match="samples"):
+        parse("some key", struct.pack("<2sHI", b"II", 42, 8) + tiff.directory(tags, 8, last=True))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
+
+
+def test_blocks_larger_than_memory_is_set_aside_for_are_not_ours():
+    tags = [
+        (284, tiff.SHORT, [1]),
+        *tiff.numbers(np.dtype("uint16"), 1000),
+        *tiff.image((BLOCK, BLOCK), (BLOCK, BLOCK), 8),
+    ]
+    head = struct.pack("<2sHI", b"II", 42, 8) + tiff.directory([*tags, *tiff.blocks([200], [50])], 8, last=True)
+    with pytest.raises(BadFile, match="1000 samples of 16 bits"):
+        parse("some key", head)
 
 
 def test_a_key_under_which_nothing_lies_is_told(storage):
