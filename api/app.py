@@ -51,8 +51,7 @@ def create_app(settings: Settings, catalog: Catalog | None = None, storage: Stor
     app = search.create(settings, catalog, pictures=partial(files.addresses, settings, storage))
     app.router.redirect_slashes = False  # it would send clients to wherever the Host header says
     errors.add_handlers(app)
-    for limit in limits.of(settings, remote=storage.remote):
-        app.add_middleware(limits.Limited, limit=limit)
+    app.add_middleware(limits.Limited, limits=limits.of(settings, remote=storage.remote))
     app.add_middleware(Body, most=settings.max_body)
     app.add_middleware(
         GZipMiddleware,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
 from http import HTTPStatus
 
-import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -121,7 +121,7 @@ class Body:
             await self.app(scope, receive, send)
             return
         try:
-            with anyio.fail_after(READING):
+            async with asyncio.timeout(READING):
                 content = await self._read(Headers(scope=scope).get("content-length", ""), receive)
             if content is None:
                 return

@@ -1,5 +1,7 @@
 """What one request, and many at once, may cost the database."""
 
+import random
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -7,10 +9,12 @@ import httpx
 import orjson
 import pytest
 from fastapi.testclient import TestClient
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from api import limits, middleware
 from api.app import create_app
 from api.limits import Limit, Limited
+from api.middleware import Body
 from catalog import entries
 from catalog.access import PUBLIC
 from catalog.search import Search
@@ -58,7 +62,7 @@ class Slow:
 
     def __init__(self, most, patience=1.0):
         self.released, self.entered, self.answers = anyio.Event(), [], []
-        self.limited = Limited(self._answer, limit=Limit(limits.SEARCHES, most, "searches", patience))
+        self.limited = Limited(self._answer, limits=[Limit(limits.SEARCHES, most, "searches", patience)])
 
     async def _answer(self, scope, receive, send):
         self.entered.append(scope["path"])
@@ -134,6 +138,110 @@ def test_who_has_gone_while_it_waited_is_not_served():
     anyio.run(main)
 
 
+def test_who_waited_behind_middleware_of_others_is_answered_with_what_it_sent():
+    """Starlette's own has a receive that doesn't take being left in the middle."""
+
+    async def main():
+        slow = Slow(1, patience=30)
+        stack = BaseHTTPMiddleware(Body(slow.limited, most=100), dispatch=lambda request, go_on: go_on(request))
+        sent = [[] for _ in range(4)]
+
+        async def ask(number):
+            parts = [{"type": "http.request", "body": b"%d" % number, "more_body": False}]
+
+            async def receive():
+                if not parts:
+                    await anyio.sleep(60)
+                return parts.pop()
+
+            async def send(message):
+                sent[number].append(message)
+
+            await stack({**HEADER, "method": "POST", "path": "/search", "query_string": b""}, receive, send)
+
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(ask, number)
+            await anyio.wait_all_tasks_blocked()
+            assert slow.entered == ["/search"]
+            slow.released.set()
+        for number, messages in enumerate(sent):
+            assert messages[0]["status"] == 200
+            assert b"".join(message.get("body", b"") for message in messages) == b"%d" % number
+
+    anyio.run(main)
+
+
+def test_an_application_waits_in_each_event_loop():
+    slow = Slow(1, patience=30)
+
+    async def main():
+        slow.released = anyio.Event()
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(slow.ask, "/search")
+            await anyio.wait_all_tasks_blocked()
+            slow.released.set()
+
+    for _ in range(2):
+        anyio.run(main)
+    assert slow.answers == [(200, None, b"x")] * 6
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most):
+    """They are cut off, fail, leave, and lose their patience in the very moment at which a place is free."""
+    chance = random.Random(most)
+    at_work, peak = 0, 0
+
+    async def answer(scope, receive, send):
+        nonlocal at_work, peak
+        at_work += 1
+        peak = max(peak, at_work)
+        try:
+            await anyio.sleep(chance.choice([0, 0.001, 0.002, 0.004]))
+            if chance.random() < 0.2:
+                raise ValueError("before")
+        finally:
+            at_work -= 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if chance.random() < 0.2:
+            raise ValueError("after")
+
+    async def main():
+        limited = Limited(answer, limits=[Limit(limits.SEARCHES, most, "searches", 0.004)])
+        statuses = []
+
+        async def ask():
+            gone = chance.random() < 0.2
+
+            async def receive():
+                if not gone:
+                    await anyio.sleep(60)
+                return {"type": "http.disconnect"}
+
+            async def send(message):
+                if message["type"] == "http.response.start":
+                    statuses.append(message["status"])
+
+            with suppress(ValueError), anyio.move_on_after(chance.choice([0, 0.002, 0.004, 60])):
+                await limited({**HEADER, "path": "/search"}, receive, send)
+
+        for _ in range(60):
+            async with anyio.create_task_group() as group:
+                for _ in range(chance.randrange(2, 20)):
+                    group.start_soon(ask)
+                    await anyio.sleep(chance.choice([0, 0, 0.001]))
+        assert at_work == 0 and peak == most and {200, 503} == {*statuses}
+        places = limited._of(limited._limits[0])
+        for _ in range(most):
+            assert not places.locked()
+            await places.acquire()
+        assert places.locked()
+
+    anyio.run(main)
+
+
 def kinds(path):
     return [name for name in ("SEARCHES", "AREAS", "TILES") if getattr(limits, name).fullmatch(path)]
 
@@ -177,7 +285,7 @@ def test_all_that_reads_pixels_or_searches_is_limited_and_no_line_break_leads_pa
 def test_limits_leave_threads_to_all_else(monkeypatch, count, remote):
     monkeypatch.setattr(limits.processors, "count", lambda: count)
     searches, areas, tiles = limits.of(Settings(), remote=remote)
-    assert searches.most == 8 and 2 <= areas.most <= 8 and tiles.most >= min(count + 2, 16)
+    assert searches.most == 8 and 2 <= areas.most <= 8 and tiles.most >= min(count + 1, 16)
     assert searches.most + areas.most + tiles.most <= 40 - 8, "of 40 threads"
     assert limits.of(Settings(heavy=3), remote=remote)[1].most == 3
 

@@ -421,9 +421,8 @@ def test_so_many_tiles_are_made_at_a_time_and_with_all_threads_busy_it_is_told_t
                     await anyio.sleep(0.01)
 
         async with client, anyio.create_task_group() as group:
-            for path in (of_mosaic, of_item):
-                for _ in range(most // 2):
-                    group.start_soon(ask, f"{path}/{tile}")
+            for number in range(most):
+                group.start_soon(ask, f"{(of_mosaic, of_item)[number % 2]}/{tile}")
             await all_busy(most)
             for path in (of_mosaic, of_item):
                 one_more = await client.get(f"{path}/{tile}")
