@@ -78,28 +78,28 @@ class Limited:
 
     def __init__(self, app: ASGIApp, *, limits: Iterable[Limit]) -> None:
         self.app, self._limits = app, tuple(limits)
-        self._places: WeakKeyDictionary[AbstractEventLoop, dict[Limit, Semaphore]] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[AbstractEventLoop, list[tuple[Limit, Semaphore]]] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
             path = scope["path"]
-            for limit in self._limits:
+            for limit, places in self._kinds():
                 if limit.paths.fullmatch(path):
-                    await self._in_turn(limit, scope, receive, send)
+                    await self._in_turn(limit, places, scope, receive, send)
                     return
         await self.app(scope, receive, send)
 
-    def _of(self, limit: Limit) -> Semaphore:
-        """The places of a kind."""
+    def _kinds(self) -> list[tuple[Limit, Semaphore]]:
+        """The limits, each with its places in this event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._places:
-            self._places[loop] = {each: Semaphore(each.most) for each in self._limits}
-        return self._places[loop][limit]
+            self._places[loop] = [(limit, Semaphore(limit.most)) for limit in self._limits]
+        return self._places[loop]
 
-    async def _in_turn(self, limit: Limit, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_turn(self, limit: Limit, places: Semaphore, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one of a kind, once there is a place."""
-        places, waited = self._of(limit), None
+        waited: _Client | None = None
         if not places.locked():
             await places.acquire()
         else:

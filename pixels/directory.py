@@ -142,10 +142,10 @@ def parse(key: str, head: bytes) -> Directory:
     (position,) = struct.unpack_from("<I", head, 4)
     while position:
         try:
-            read, following = tiff.read(head, position, _TYPES)
+            found, following = tiff.read(head, position, _TYPES)
             if 0 < following <= position:
                 raise Foreign(f"{key}: its directories lead back to themselves")
-            position, tags = following, {code: values for code, _, values in read}
+            position, tags = following, {code: values for code, _, values in found}
             level, kind = _level(key, tags), _kind(tags)
         except tiff.Ended as error:
             words = f"{key}: its directory goes on to byte {error.needed}, but {len(head)} were read"

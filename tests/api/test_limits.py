@@ -233,7 +233,7 @@ def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most):
                     group.start_soon(ask)
                     await anyio.sleep(chance.choice([0, 0, 0.001]))
         assert at_work == 0 and peak == most and {200, 503} == {*statuses}
-        places = limited._of(limited._limits[0])
+        [(_, places)] = limited._kinds()
         for _ in range(most):
             assert not places.locked()
             await places.acquire()
