@@ -11,10 +11,11 @@ titiler is measured with its default threads and with RIO_TILER_MAX_THREADS=1; t
 resampling is its default, nearest, kartotek's bilinear. Mosaics are titiler.pgstac's.
 
 *First sight*: a server that has just started and has drawn one other tile of the same kind is asked each tile of the
-list once. *Warm*: the same list again, for four seconds at least; its blocks fit into the servers' caches. Files are in
-the system's cache in both. The floor's first sight reads, unpacks and encodes; warm, it encodes alone. Memory is
-private (USS): at rest before the first request, and at most. Rounds alternate between the servers; figures are medians
-over the rounds. All are kept in FOLDER/tiles.json.
+list once. *Warm*: the same list again, for four seconds at least; its blocks fit into the servers' caches. Files lie in
+memory for all (/dev/shm, where it has room), since a machine may give its cache of files back within a minute. The
+floor's first sight reads, unpacks and encodes; warm, it encodes alone. Memory is private (USS): at rest before the
+first request, and at most. Rounds alternate between the servers; figures are medians over the rounds. All are kept in
+FOLDER/tiles.json.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from kartotek.storage import FolderStorage
 from pixels.blocks import Blocks
 
 HERE = Path(__file__).resolve().parent
+MEMORY = Path("/dev/shm")
 SERVERS = ("titiler", "titiler-1thread", "kartotek", "floor")
 PACKAGES = {
     "venv": ["titiler.core==2.3.*", "uvicorn", "uvloop", "httptools"],
@@ -122,6 +124,8 @@ class Place:
     """Where all that is measured lies."""
 
     folder: Path
+    store: Path
+    """The COGs: a copy of the folder's in memory, where that has room."""
     kartotek: Path
     database: Path
     """A copy of kartotek's catalog, migrated to the code that is measured."""
@@ -135,7 +139,7 @@ class Place:
     @property
     def root(self) -> str:
         """What a COG's key follows."""
-        return f"http://127.0.0.1:{self.far}/store" if self.far else str(self.folder / "store")
+        return f"http://127.0.0.1:{self.far}/store" if self.far else str(self.store)
 
 
 @contextlib.contextmanager
@@ -147,17 +151,28 @@ def laid_out(folder: Path, kartotek: Path, *, far: bool, mosaic: bool) -> Iterat
         shutil.copy(folder / "kartotek.db", database := private / "kartotek.db")
         migrate = [kartotek, "migrate", "--database", f"sqlite:///{database}"]
         subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL)
-        remember(database, folder / "store", items)
+        store = in_memory(folder / "store", stack)
+        remember(database, store, items)
         port = servers.free_port() if far else 0
         if far:
-            command = [sys.executable, HERE / "tiles_peers" / "store.py", port, folder, FAR]
+            command = [sys.executable, HERE / "tiles_peers" / "store.py", port, store.parent, FAR]
             stack.enter_context(servers.listening(command, port, os.environ))
-        root = f"http://127.0.0.1:{port}/store" if far else str(folder / "store")
+        root = f"http://127.0.0.1:{port}/store" if far else str(store)
         written = documents(private, items, root)
         base = stack.enter_context(servers.postgres(folder)) if mosaic else 0
         if mosaic:
             load(folder, base, written)
-        yield Place(folder=folder, kartotek=kartotek, database=database, documents=written, far=port, postgres=base)
+        yield Place(folder=folder, store=store, kartotek=kartotek, database=database, documents=written, far=port,
+                    postgres=base)  # fmt: skip
+
+
+def in_memory(store: Path, stack: contextlib.ExitStack) -> Path:
+    """A copy of the COGs in memory, as long as the stack lasts; the COGs themselves where there is no room for it."""
+    needed = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < 2 * needed:
+        return store
+    held = stack.enter_context(tempfile.TemporaryDirectory(prefix="kartotek-tiles-", dir=MEMORY))
+    return Path(shutil.copytree(store, Path(held) / "store"))
 
 
 def remember(database: Path, store: Path, items: Sequence[Item]) -> None:
@@ -189,7 +204,7 @@ def served(name: str, shape: Shape, place: Place) -> Iterator[tuple[int, psutil.
     """One worker of a server: its port and its process."""
     port, environment = servers.free_port(), servers.clean()
     if name == "kartotek":
-        storage = "s3://store" if place.far else str(place.folder / "store")
+        storage = "s3://store" if place.far else place.store
         command = [place.kartotek, "--log-level", "warning", "serve", "--port", port,
                    "--database", f"sqlite:///{place.database}", "--storage", storage]  # fmt: skip
         environment |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{place.far}", "AWS_REGION": "us-east-1",
