@@ -57,10 +57,9 @@ class View:
     level: int
     grid: Grid
     """Of the level."""
-    shift: tuple[int, int] | None
-    """Row and column of the level's pixel that is the target's first, where the pixels of the two coincide."""
-    lattice: Lattice
-    """Of the level's pixels."""
+    of: tuple[int, int] | Lattice
+    """Row and column of the level's pixel that is the target's first, where the pixels of the two coincide; elsewhere
+    the lattice of the level's pixels."""
     numbers: tuple[int, ...]
     """The blocks, counted row by row."""
     rows: slice
@@ -130,33 +129,62 @@ def view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, neare
 
 @lru_cache(maxsize=1024)
 def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, nearest: bool) -> View:
+    return _same(target, grid, shapes) or _other(target, grid, shapes, nearest=nearest)
+
+
+def _same(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...]) -> View | None:
+    """The view where the target's pixels are those of a level, of which nothing has to be worked out; else None."""
+    level = round(math.log2(target.resolution / grid.resolution))
+    if not 0 <= level < len(shapes):
+        return None
+    place = _place(grid, level, shapes)
+    exact = (place.rows << level, place.columns << level) == grid.shape
+    if not exact or (shift := _shift(target, place)) is None:
+        return None
+    limits = zip(shift, target.shape, strict=True)
+    return _seen(level, place, shift, _covered(*shift, target, place), [(low, low + count) for low, count in limits])
+
+
+def _other(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, nearest: bool) -> View:
+    """The view where pixels are resampled."""
     lattice = Lattice.between(target, grid)
     level = min(_level(lattice), len(shapes) - 1)
-    rows, columns = shapes[level]
-    place = replace(grid.coarser(level), rows=rows, columns=columns)
+    place = _place(grid, level, shapes)
     # A level covers the whole file: where that has no multiple of 2^level pixels, as others' may, its own are a little
     # wider or narrower than that.
-    lattice = lattice.scaled(columns / grid.columns, rows / grid.rows)
-    exact = (rows << level, columns << level) == grid.shape
-    shift = _shift(target, place) if exact else None
-    touched = _touched(lattice, place, 0.0 if nearest else 0.5) if shift is None else _covered(*shift, target, place)
+    lattice = lattice.scaled(place.columns / grid.columns, place.rows / grid.rows)
+    limits = []
+    for points in (lattice.rows, lattice.columns):
+        finite = points[np.isfinite(points)]
+        limits.append(
+            (math.floor(float(finite.min())) - 1, math.floor(float(finite.max())) + 3) if finite.size else (0, 0)
+        )
+    return _seen(level, place, lattice, _touched(lattice, place, 0.0 if nearest else 0.5), limits)
+
+
+def _place(grid: Grid, level: int, shapes: tuple[tuple[int, int], ...]) -> Grid:
+    """A level's own grid."""
+    rows, columns = shapes[level]
+    return replace(grid.coarser(level), rows=rows, columns=columns)
+
+
+def _seen(
+    level: int,
+    place: Grid,
+    of: tuple[int, int] | Lattice,
+    touched: set[tuple[int, int]],
+    limits: Iterable[tuple[int, int]],
+) -> View:
+    """What is read of a level: blocks, as (row, column), and the pixels in them within (first, last) of both axes."""
     if not touched:
-        return View(level, place, shift, lattice, (), slice(0), slice(0))
+        return View(level, place, of, (), slice(0), slice(0))
     across = -(-place.columns // BLOCK)
     spans = []
-    for axis, (most, count, points) in enumerate(
-        ((place.rows, target.rows, lattice.rows), (place.columns, target.columns, lattice.columns))
-    ):
+    for axis, (most, (low, high)) in enumerate(zip(place.shape, limits, strict=True)):
         held = [pair[axis] for pair in touched]
         first, last = min(held) * BLOCK, min(most, (max(held) + 1) * BLOCK)
-        if shift is not None:
-            low, high = shift[axis], shift[axis] + count
-        else:
-            finite = points[np.isfinite(points)]
-            low, high = math.floor(float(finite.min())) - 1, math.floor(float(finite.max())) + 3
         spans.append(slice(max(first, low), min(last, high)))
-    numbers = tuple(row * across + column for row, column in sorted(touched))
-    return View(level, place, shift, lattice, numbers, *spans)
+    return View(level, place, of, tuple(row * across + column for row, column in sorted(touched)), *spans)
 
 
 @np.errstate(invalid="ignore")
@@ -265,18 +293,18 @@ def _placed(
     if not seen.numbers:
         nowhere = np.zeros(target.shape, np.bool_)
         return [(np.full(target.shape, number, data_type), nowhere) for number in fill]
-    if seen.shift is not None:
+    if not isinstance(seen.of, Lattice):
         copied: Sequence[NDArray[Any]]
         if len(seen.numbers) == 1:
             copied = _views(sources, seen, found)
         else:
             copied = list(_windows(sources, seen, found, fill, data_type))
         return [
-            _copied(window, seen, target, number, blank)
+            _copied(window, seen, seen.of, target, number, blank)
             for window, number, blank in zip(copied, nothing, fill, strict=True)
         ]
     windows = _windows(sources, seen, found, fill, data_type)
-    lattice = seen.lattice.moved(seen.rows.start, seen.columns.start)
+    lattice = seen.of.moved(seen.rows.start, seen.columns.start)
     return _resampled(windows, lattice, nothing, fill, nearest=sources[0].nearest)
 
 
@@ -313,13 +341,14 @@ def _windows(
     return windows
 
 
-def _copied(window: NDArray[Any], seen: View, target: Grid, nothing: float | None, fill: float) -> Pixels:
+def _copied(
+    window: NDArray[Any], seen: View, shift: tuple[int, int], target: Grid, nothing: float | None, fill: float
+) -> Pixels:
     """Pixels taken over as they are."""
     if window.shape == target.shape:
         return window, _valid(window, nothing)
-    row, column = seen.shift or (0, 0)
     numbers, valid = np.full(target.shape, fill, window.dtype), np.zeros(target.shape, np.bool_)
-    top, left = seen.rows.start - row, seen.columns.start - column
+    top, left = seen.rows.start - shift[0], seen.columns.start - shift[1]
     place = np.s_[top : top + window.shape[0], left : left + window.shape[1]]
     numbers[place], valid[place] = window, _valid(window, nothing)
     return numbers, valid

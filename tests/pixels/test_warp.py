@@ -205,7 +205,8 @@ def test_no_block_is_read_but_those_that_hold_what_is_shown(resolution, classes)
             found = warp.view(
                 render.tile_grid(world_set, z, corner.x + right, corner.y + down), place, shapes, nearest=classes
             )
-            columns, rows = found.lattice.expand(0, 256)
+            assert isinstance(found.of, sampling.Lattice)
+            columns, rows = found.of.expand(0, 256)
             inside = sampling.inside(found.grid.shape, columns, rows)
             steps = (0,) if classes else (-0.5, 0.5)
             wanted = set()
