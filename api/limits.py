@@ -6,6 +6,7 @@ import asyncio
 import re
 from asyncio import AbstractEventLoop, Semaphore
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakKeyDictionary
@@ -39,6 +40,11 @@ TOGETHER = 16
 """Tiles and points that are made at a time where reads wait for a network, and at most."""
 AREAS_TOGETHER = 8
 """Crops and statistics that are worked at at a time, at most, unless it is set: each may take 256 MB."""
+ALONE = 0.005
+"""Seconds for which one of them is worked at alone.
+
+Small ones take less, and two at once would take Python's lock from each other; a large one keeps nobody for longer.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Limit:
     """What it is called to who is sent away."""
     patience: float
     """Seconds for which a place is waited for."""
+    alone: float = 0.0
+    """Seconds for which one is worked at before the next is begun with, unless it is done sooner."""
 
 
 def of(settings: Settings, *, remote: bool) -> tuple[Limit, ...]:
@@ -61,10 +69,10 @@ def of(settings: Settings, *, remote: bool) -> tuple[Limit, ...]:
     """
     count = processors.count()
     tiles = TOGETHER if remote else min(count + 1, TOGETHER)
-    areas = settings.heavy or min(max(4 if remote else 2, count), AREAS_TOGETHER)
+    areas = settings.heavy or min(max(6 if remote else 2, count), AREAS_TOGETHER)
     return (
         Limit(SEARCHES, settings.costly, "searches", SHORTLY),
-        Limit(AREAS, areas, "crops and statistics", QUEUE),
+        Limit(AREAS, areas, "crops and statistics", QUEUE, ALONE),
         Limit(TILES, tiles, "tiles and points", QUEUE),
     )
 
@@ -78,58 +86,73 @@ class Limited:
 
     def __init__(self, app: ASGIApp, *, limits: Iterable[Limit]) -> None:
         self.app, self._limits = app, tuple(limits)
-        self._places: WeakKeyDictionary[AbstractEventLoop, list[tuple[Limit, Semaphore]]] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[AbstractEventLoop, list[_Places]] = WeakKeyDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
             path = scope["path"]
-            for limit, places in self._kinds():
-                if limit.paths.fullmatch(path):
-                    await self._in_turn(limit, places, scope, receive, send)
+            for places in self._kinds():
+                if places.limit.paths.fullmatch(path):
+                    await self._in_turn(places, scope, receive, send)
                     return
         await self.app(scope, receive, send)
 
-    def _kinds(self) -> list[tuple[Limit, Semaphore]]:
-        """The limits, each with its places in this event loop."""
+    def _kinds(self) -> list[_Places]:
+        """The places of each limit in this event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._places:
-            self._places[loop] = [(limit, Semaphore(limit.most)) for limit in self._limits]
+            self._places[loop] = [_Places(limit) for limit in self._limits]
         return self._places[loop]
 
-    async def _in_turn(self, limit: Limit, places: Semaphore, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _in_turn(self, places: _Places, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one of a kind, once there is a place."""
-        waited: _Client | None = None
-        if not places.locked():
-            await places.acquire()
+        limit, waited = places.limit, None
+        if not places.taken():
+            place = await places.take()
         else:
             try:
                 async with asyncio.timeout(limit.patience):
-                    await places.acquire()
+                    place = await places.take()
             except TimeoutError:
                 words = f"{limit.most} {limit.what} are being answered, as many as are at a time; come again"
                 await problem(HTTPStatus.SERVICE_UNAVAILABLE, words, {"Retry-After": "1"})(scope, receive, send)
                 return
             waited = _Client(receive)
             receive = waited.receive
-        left = False
-
-        def leave() -> None:
-            nonlocal left
-            if not left:
-                left = True
-                places.release()
 
         async def noted(message: Message) -> None:
             # The work is done; a client may take its time to read what comes of it.
-            leave()
+            place.close()
             await send(message)
 
-        try:
+        with place:
             if waited is None or not await waited.has_gone():
                 await self.app(scope, receive, noted)
-        finally:
-            leave()
+
+
+class _Places:
+    """The places of one kind of work in one event loop."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self._free, self._begun = Semaphore(limit.most), Semaphore(1)
+
+    def taken(self) -> bool:
+        """Whether who comes now has to wait."""
+        return self._free.locked() or self._begun.locked()
+
+    async def take(self) -> ExitStack:
+        """Wait for a place, which is left by `close`, as often as that is called."""
+        with ExitStack() as place:  # who is cut off while it waits for its turn leaves
+            await self._free.acquire()
+            place.callback(self._free.release)
+            if self.limit.alone:
+                await self._begun.acquire()
+                turn = place.enter_context(ExitStack())
+                turn.callback(self._begun.release)
+                place.callback(asyncio.get_running_loop().call_later(self.limit.alone, turn.close).cancel)
+            return place.pop_all()
 
 
 class _Client:

@@ -1,6 +1,7 @@
 """What one request, and many at once, may cost the database."""
 
 import random
+from asyncio import wait_for
 from contextlib import suppress
 from functools import partial
 
@@ -60,9 +61,9 @@ HEADER = {"type": "http", "method": "GET", "headers": []}
 class Slow:
     """An application that answers searches when it is told to, behind a limit."""
 
-    def __init__(self, most, patience=1.0):
+    def __init__(self, most, patience=1.0, alone=0.0):
         self.released, self.entered, self.answers = anyio.Event(), [], []
-        self.limited = Limited(self._answer, limits=[Limit(limits.SEARCHES, most, "searches", patience)])
+        self.limited = Limited(self._answer, limits=[Limit(limits.SEARCHES, most, "searches", patience, alone)])
 
     async def _answer(self, scope, receive, send):
         self.entered.append(scope["path"])
@@ -138,6 +139,39 @@ def test_who_has_gone_while_it_waited_is_not_served():
     anyio.run(main)
 
 
+def test_small_ones_are_worked_at_one_after_the_other():
+    async def main():
+        slow = Slow(3, patience=30, alone=30)
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(slow.ask, "/search")
+            await anyio.wait_all_tasks_blocked()
+            assert slow.entered == ["/search"]
+            with anyio.fail_after(10):  # who is done gives its turn on at once
+                slow.released.set()
+                while len(slow.answers) < 5:
+                    await anyio.sleep(0.001)
+        assert slow.answers == [(200, None, b"x")] * 5
+
+    anyio.run(main)
+
+
+def test_a_large_one_gives_its_turn_on_but_not_its_place():
+    async def main():
+        slow = Slow(3, patience=0.1, alone=0.001)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(slow.ask, "/search")
+            with anyio.fail_after(10):
+                while len(slow.entered) < 3:
+                    await anyio.sleep(0.001)
+            assert (await slow.ask("/search"))[:2] == (503, b"1")
+            slow.released.set()
+        assert slow.answers[1:] == [(200, None, b"x")] * 3
+
+    anyio.run(main)
+
+
 def test_who_waited_behind_middleware_of_others_is_answered_with_what_it_sent():
     """Starlette's own has a receive that doesn't take being left in the middle."""
 
@@ -189,7 +223,8 @@ def test_an_application_waits_in_each_event_loop():
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most):
+@pytest.mark.parametrize("alone", [0.0, 0.0005])
+def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most, alone):
     """They are cut off, fail, leave, and lose their patience in the very moment at which a place is free."""
     chance = random.Random(most)
     at_work, peak = 0, 0
@@ -209,7 +244,7 @@ def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most):
             raise ValueError("after")
 
     async def main():
-        limited = Limited(answer, limits=[Limit(limits.SEARCHES, most, "searches", 0.004)])
+        limited = Limited(answer, limits=[Limit(limits.SEARCHES, most, "searches", 0.002, alone)])
         statuses = []
 
         async def ask():
@@ -224,20 +259,21 @@ def test_whatever_becomes_of_requests_no_place_is_lost_or_doubled(most):
                 if message["type"] == "http.response.start":
                     statuses.append(message["status"])
 
-            with suppress(ValueError), anyio.move_on_after(chance.choice([0, 0.002, 0.004, 60])):
+            with suppress(ValueError), anyio.move_on_after(chance.choice([0, 0.002, 0.004, 60, 60])):
                 await limited({**HEADER, "path": "/search"}, receive, send)
 
         for _ in range(60):
             async with anyio.create_task_group() as group:
-                for _ in range(chance.randrange(2, 20)):
+                for _ in range(chance.randrange(2, 30)):
                     group.start_soon(ask)
                     await anyio.sleep(chance.choice([0, 0, 0.001]))
         assert at_work == 0 and peak == most and {200, 503} == {*statuses}
-        [(_, places)] = limited._kinds()
+        [places] = limited._kinds()
         for _ in range(most):
-            assert not places.locked()
-            await places.acquire()
-        assert places.locked()
+            await wait_for(places.take(), 10)
+        assert places.taken()
+        with pytest.raises(TimeoutError):
+            await wait_for(places.take(), 0.05)
 
     anyio.run(main)
 
