@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from asyncio import AbstractEventLoop, Semaphore
+from asyncio import AbstractEventLoop, BoundedSemaphore
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ TOGETHER = 16
 """Tiles and points that are made at a time where reads wait for a network, and at most."""
 AREAS_TOGETHER = 8
 """Crops and statistics that are worked at at a time, at most, unless it is set: each may take 256 MB."""
-ALONE = 0.005
-"""Seconds for which one of them is worked at alone.
+APART = 0.006
+"""Processor seconds from when one of them is begun until the next is, unless it is done sooner.
 
-Small ones take less, and two at once would take Python's lock from each other; a large one keeps nobody for longer.
+Small ones take less, and two at once would take Python's lock from each other; a large one delays the next by no more.
 """
 
 
@@ -57,8 +57,8 @@ class Limit:
     """What it is called to who is sent away."""
     patience: float
     """Seconds for which a place is waited for."""
-    alone: float = 0.0
-    """Seconds for which one is worked at before the next is begun with, unless it is done sooner."""
+    apart: float = 0.0
+    """Seconds from when one is begun until the next is, unless it is done sooner."""
 
 
 def of(settings: Settings, *, remote: bool) -> tuple[Limit, ...]:
@@ -72,7 +72,7 @@ def of(settings: Settings, *, remote: bool) -> tuple[Limit, ...]:
     areas = settings.heavy or min(max(6 if remote else 2, count), AREAS_TOGETHER)
     return (
         Limit(SEARCHES, settings.costly, "searches", SHORTLY),
-        Limit(AREAS, areas, "crops and statistics", QUEUE, ALONE),
+        Limit(AREAS, areas, "crops and statistics", QUEUE, APART / max(2, count)),
         Limit(TILES, tiles, "tiles and points", QUEUE),
     )
 
@@ -136,7 +136,7 @@ class _Places:
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
-        self._free, self._begun = Semaphore(limit.most), Semaphore(1)
+        self._free, self._begun = BoundedSemaphore(limit.most), BoundedSemaphore(1)
 
     def taken(self) -> bool:
         """Whether who comes now has to wait."""
@@ -147,11 +147,11 @@ class _Places:
         with ExitStack() as place:  # who is cut off while it waits for its turn leaves
             await self._free.acquire()
             place.callback(self._free.release)
-            if self.limit.alone:
+            if self.limit.apart:
                 await self._begun.acquire()
                 turn = place.enter_context(ExitStack())
                 turn.callback(self._begun.release)
-                place.callback(asyncio.get_running_loop().call_later(self.limit.alone, turn.close).cancel)
+                place.callback(asyncio.get_running_loop().call_later(self.limit.apart, turn.close).cancel)
             return place.pop_all()
 
 

@@ -10,6 +10,9 @@ from kartotek.grids import Grid
 from kartotek.storage import MARKER
 from pixels.warp import Source
 
+SMALLEST, LARGEST, FARTHEST = 1e-9, 1e9, 1e9
+"""Pixels' width and places in degrees or metres beyond which no ground lies; their ratios are numbers."""
+
 
 def find(assets: Mapping[str, Any], names: Iterable[str]) -> dict[str, Source]:
     """Name → the layer of that name: an asset's own, a band's, or a band's common name; in this order.
@@ -65,7 +68,9 @@ def source(asset: Mapping[str, Any], band: int = 0) -> Source:
 def _grid(asset: Mapping[str, Any]) -> Grid:
     a, b, left, d, e, top = (float(number) for number in asset["proj:transform"][:6])
     rows, columns = (int(number) for number in asset["proj:shape"])
-    if b or d or a != -e or a <= 0 or min(rows, columns) < 1:
+    if b or d or a != -e or min(rows, columns) < 1:
         raise ValueError(f"its pixels are not north-up squares: {asset['proj:transform']}")
+    if not (SMALLEST <= a <= LARGEST and abs(left) <= FARTHEST and abs(top) <= FARTHEST):
+        raise ValueError(f"its pixels are of no size, or in no place, on the ground: {asset['proj:transform']}")
     grids.is_metric(asset["proj:code"])  # raises where PROJ knows no such CRS
     return Grid(crs=asset["proj:code"], left=left, top=top, resolution=a, columns=columns, rows=rows)

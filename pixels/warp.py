@@ -134,8 +134,10 @@ def _view(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, near
 
 def _same(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...]) -> View | None:
     """The view where the target's pixels are those of a level, of which nothing has to be worked out; else None."""
-    level = round(math.log2(target.resolution / grid.resolution))
-    if not 0 <= level < len(shapes):
+    if not grids.same_pixels(target.crs, grid.crs):
+        return None
+    level = next((level for level in range(len(shapes)) if grid.resolution * 2**level == target.resolution), None)
+    if level is None:
         return None
     place = _place(grid, level, shapes)
     exact = (place.rows << level, place.columns << level) == grid.shape
@@ -200,9 +202,7 @@ def _level(lattice: Lattice) -> int:
 
 
 def _shift(target: Grid, grid: Grid) -> tuple[int, int] | None:
-    """Row and column in a grid of the target's first pixel; None where the pixels of the two do not coincide."""
-    if not grids.same_pixels(target.crs, grid.crs) or target.resolution != grid.resolution:
-        return None
+    """Row and column of the target's first pixel in a grid of as large ones; None where the two do not coincide."""
     down, right = (grid.top - target.top) / grid.resolution, (target.left - grid.left) / grid.resolution
     row, column = round(down), round(right)
     # Half a pixel off in one direction alone is off: a file kept in its own CRS may lie between our pixels.

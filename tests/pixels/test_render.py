@@ -152,6 +152,19 @@ LACKING = {
     "a CRS, null": ({"x": {**ASSET, "proj:code": None}}, SHOWN, "projection"),
     "a CRS that PROJ knows": ({"x": {**ASSET, "proj:code": "EPSG:999999"}}, SHOWN, "projection"),
     "square pixels": ({"x": {**ASSET, "proj:transform": [10, 0, 0, 0, -20, 0]}}, SHOWN, "squares"),
+    **{
+        f"pixels on the ground, {found}": ({"x": {**ASSET, "proj:transform": found}}, SHOWN, "on the ground")
+        for found in (
+            [0, 0, 0, 0, 0, 0],
+            [-10, 0, 0, 0, 10, 0],
+            [1e-308, 0, 0, 0, -1e-308, 0],
+            ["inf", 0, 0, 0, "-inf", 0],
+            [1e300, 0, 0, 0, -1e300, 0],
+            [10, 0, "nan", 0, -10, 0],
+            [10, 0, 0, 0, -10, "nan"],
+            [10, 0, 0, 0, -10, "inf"],
+        )
+    },
     "a number for nodata": ({"x": {**ASSET, "bands": [{"nodata": "none"}]}}, SHOWN, "nodata"),
     "a number for the scale": ({"x": {**ASSET, "bands": [{"raster:scale": None}]}}, SHOWN, "float"),
     "a file of ours": ({"x": {**ASSET, "href": "https://example.org/x.tif"}}, SHOWN, "not one of our files"),
