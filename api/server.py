@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import signal
 import socket
+from http import HTTPStatus
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.errors import problem
 from kartotek import allocator
 
 HEAD = 64 * 1024
@@ -100,9 +102,12 @@ class Protocol(HttpToolsProtocol):
         answering = self.cycle is not None and not self.cycle.response_complete
         nothing_yet = not self.cycle.response_started if answering else self._in_head or self.cycle is None
         if nothing_yet:
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
+            if self._in_head and len(self.url) >= HEAD:  # where all of it came at once the parser gives up
+                msg = f"The address of a request is longer than {HEAD} bytes."
+            told = problem(HTTPStatus.BAD_REQUEST, msg, {"Connection": "close"})
+            fields = [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *told.raw_headers)]
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (b"".join(fields), bytes(told.body)))
+        self.transport.close()
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

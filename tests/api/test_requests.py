@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import urlsplit
 
 import orjson
@@ -307,6 +307,25 @@ def test_a_server_that_is_stopped_waits_so_long_and_no_longer(serving, demo):
         endless.sendall(head + b"{")
         urllib.request.urlopen(f"{server.root}/livez", timeout=30).close()
         assert "timeout graceful shutdown exceeded" in server.stop(patience=20)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"GET /livez?" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", "longer than 65536 bytes"),
+        (b"GET /livez HTTP/1.1\r\nno header\r\n\r\n", "Invalid HTTP request"),
+    ],
+    ids=["long", "no HTTP"],
+)
+def test_what_is_refused_before_its_path_is_known_is_told_why_as_all_else_is(server, head, reason):
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as made:
+        made.sendall(head)
+        answer = HTTPResponse(made)
+        answer.begin()
+        told = orjson.loads(answer.read())
+    assert answer.status == 400 and answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["connection"] == "close" and reason in told["detail"]
 
 
 @pytest.mark.parametrize(
