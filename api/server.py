@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import problem
 from kartotek import allocator
@@ -106,7 +106,7 @@ class Protocol(HttpToolsProtocol):
                 msg = f"The address of a request is longer than {HEAD} bytes."
             told = problem(HTTPStatus.BAD_REQUEST, msg, {"Connection": "close"})
             fields = [b"%b: %b\r\n" % field for field in (*self.server_state.default_headers, *told.raw_headers)]
-            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (b"".join(fields), bytes(told.body)))
+            self.transport.write(b"".join([STATUS_LINE[told.status_code], *fields, b"\r\n", told.body]))
         self.transport.close()
         if self.cycle is not None:
             self.cycle.disconnected = True

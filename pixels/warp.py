@@ -155,13 +155,14 @@ def _other(target: Grid, grid: Grid, shapes: tuple[tuple[int, int], ...], *, nea
     # A level covers the whole file: where that has no multiple of 2^level pixels, as others' may, its own are a little
     # wider or narrower than that.
     lattice = lattice.scaled(place.columns / grid.columns, place.rows / grid.rows)
-    limits = []
-    for points in (lattice.rows, lattice.columns):
-        finite = points[np.isfinite(points)]
-        limits.append(
-            (math.floor(float(finite.min())) - 1, math.floor(float(finite.max())) + 3) if finite.size else (0, 0)
-        )
-    return _seen(level, place, lattice, _touched(lattice, place, 0.0 if nearest else 0.5), limits)
+    touched = _touched(lattice, place, 0.0 if nearest else 0.5)
+    return _seen(level, place, lattice, touched, [_around(lattice.rows), _around(lattice.columns)])
+
+
+def _around(points: NDArray[np.float64]) -> tuple[int, int]:
+    """The first pixel from which those at some places are computed, and the one behind the last."""
+    finite = points[np.isfinite(points)]
+    return (math.floor(float(finite.min())) - 1, math.floor(float(finite.max())) + 3) if finite.size else (0, 0)
 
 
 def _place(grid: Grid, level: int, shapes: tuple[tuple[int, int], ...]) -> Grid:
@@ -177,7 +178,7 @@ def _seen(
     touched: set[tuple[int, int]],
     limits: Iterable[tuple[int, int]],
 ) -> View:
-    """What is read of a level: blocks, as (row, column), and the pixels in them within (first, last) of both axes."""
+    """What is read of a level: blocks, as (row, column), and the pixels in them within (first, end) of both axes."""
     if not touched:
         return View(level, place, of, (), slice(0), slice(0))
     across = -(-place.columns // BLOCK)
