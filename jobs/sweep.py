@@ -98,8 +98,9 @@ def _sized(storage: Storage, catalog: Catalog, collection: str, item: str) -> di
 
 
 def _without_a_name(collection: str, item: str, places: list[Place], content: bytes | None) -> tuple[str, ...]:
+    """The keys in the order in which they may go: JSON first, so that none is ever there without what it names."""
     names = {} if content is None else layout.named(collection, item, content)
-    return tuple(place.key for place in places if place.key not in names)
+    return tuple(place.key for place in sorted(places, key=lambda one: not one.is_json) if place.key not in names)
 
 
 def _beside(storage: Storage, catalog: Catalog) -> Iterator[tuple[str, str, list[Place], bytes | None]]:

@@ -129,7 +129,7 @@ def machine(converted, empty):
             self.storage.left = 0
             self.expected[name] = self._content(name)
 
-        @rule(name=st.sampled_from(NAMES), version=st.sampled_from(VERSIONS), step=st.integers(1, 8))
+        @rule(name=st.sampled_from(NAMES), version=st.sampled_from(VERSIONS), step=st.integers(1, 16))
         def sweeps_while_another_publishes(self, name, version, step):
             """Beside the item that the sweep has in hand; for that one the other waits."""
 
@@ -143,7 +143,7 @@ def machine(converted, empty):
             list(sweep(self.storage, self.catalog, force=True))
             self.storage.left = 0
 
-        @rule(step=st.integers(1, 8))
+        @rule(step=st.integers(1, 16))
         def dies_while_it_sweeps(self, step):
             def die():
                 raise Died
@@ -223,11 +223,30 @@ def machine(converted, empty):
     return Machine
 
 
+@pytest.fixture
+def states(converted, make_database):
+    return machine(converted, make_database("sqlite", migrated=True).removeprefix("sqlite:///"))
+
+
+@pytest.mark.parametrize("step", range(1, 16))
+def test_a_sweep_that_dies_leaves_no_json_whose_files_it_has_removed(states, step):
+    """Of an item that was deleted, or of a version that never became visible beside one that is."""
+    state = states()
+    state.publishes(name="one", version=0)
+    state.deletes(name="one")
+    state.publishes(name="two", version=0)
+    state.dies_while_it_publishes(name="two", version=1, step=13)
+    assert sum(layout.of_key(key).is_json for key in state.storage.keys("sentinel-2-l2a/two/")) == 2
+    state.dies_while_it_sweeps(step=step)
+    state.what_is_visible_is_whole_and_what_is_expected()
+    state.is_rebuilt()
+    state.teardown()
+
+
 @pytest.mark.parametrize("examples", [12, pytest.param(400, marks=pytest.mark.full)])
-def test_whatever_happens_in_whatever_order_what_is_visible_is_whole(converted, make_database, examples):
-    empty = make_database("sqlite", migrated=True).removeprefix("sqlite:///")
+def test_whatever_happens_in_whatever_order_what_is_visible_is_whole(states, examples):
     run_state_machine_as_test(
-        machine(converted, empty),
+        states,
         settings=settings(
             max_examples=examples, stateful_step_count=12, deadline=None, derandomize=examples < 100, database=None,
             suppress_health_check=list(HealthCheck),
