@@ -5,13 +5,14 @@ Other rasters have blocks too, by GDAL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import imagecodecs
@@ -75,13 +76,18 @@ class Blocks:
         self._foreign = foreign.Files(storage)
         self._blocks: Once[Block, NDArray[Any]] = Once(LRUCache(memory, getsizeof=attrgetter("nbytes")))
         self._directories: Once[str, Directory] = Once(LRUCache(_DIRECTORIES, getsizeof=attrgetter("memory")))
-        self._fetching = 0
-        """How many threads read and decode."""
+        self._working = 0
+        """How many threads make something of blocks."""
         self._lock = Lock()
         # Of their own, since what they do waits for the others.
         self._items = ThreadPoolExecutor(_ITEMS, thread_name_prefix="item")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
         self._decoders = ThreadPoolExecutor(processors.count(), thread_name_prefix="decode")
+        # Over a network many read at a time: what comes then is unpacked by so many of them as there are processors,
+        # and who has still to ask for bytes comes to it. Where files are near no more are at work anyway.
+        self._turns: AbstractContextManager[object] = (
+            BoundedSemaphore(processors.count()) if self.wait_together else nullcontext()
+        )
 
     def directory(self, key: str) -> Directory:
         """A file's directory. Raises NotStored, or NotFound where it is no raster that we or GDAL can read."""
@@ -110,6 +116,17 @@ class Blocks:
             return directory.read(key, partial(self._storage.read, key))
         except (directory.Foreign, directory.Short):  # TIFFs may have their directories at the end
             return self._foreign.directory(key)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Within it a thread makes something of blocks that it reads; which it may do better if it is the only one."""
+        with self._lock:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
 
     def read(
         self, wanted: Collection[Block], files: Mapping[str, Directory], watch: Stopwatch
@@ -144,30 +161,30 @@ class Blocks:
         self, mine: Sequence[Block], files: Mapping[str, Directory], watch: Stopwatch
     ) -> dict[Block, NDArray[Any]]:
         """Blocks that nobody has at hand."""
-        with self._lock:
-            self._fetching += 1
-        try:
-            runs = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
-            levels = [run for run in runs if files[run[0].key].compression != GDAL]
-            others = [run for run in runs if files[run[0].key].compression == GDAL]
-            with watch.stage("read"):
-                # Where GDAL reads it unpacks too.
-                by_gdal = self._at_once(self._decoders, lambda run: self._by_gdal(run, files[run[0].key]), others)
-                readers = self._readers if self.wait_together else None
-                packed = self._at_once(readers, lambda run: self._packed(run, files[run[0].key]), levels)
-            ordered = [block for run in levels for block in run]
-            with watch.stage("decode"):
-                pairs = zip(ordered, (part for parts in packed for part in parts), strict=True)
-                # Where others decode too the processors are busy, and handing over costs more than it brings.
-                decoders = self._decoders if self._fetching == 1 else None
-                pixels = self._at_once(decoders, lambda pair: decode(pair[1], files[pair[0].key]), list(pairs))
-        finally:
-            with self._lock:
-                self._fetching -= 1
+        runs = [list(run) for _, run in groupby(sorted(mine), lambda block: block[:2])]
+        levels = [run for run in runs if files[run[0].key].compression != GDAL]
+        others = [run for run in runs if files[run[0].key].compression == GDAL]
+        with watch.stage("read"):
+            # Where GDAL reads it unpacks too.
+            by_gdal = self._at_once(self._decoders, lambda run: self._by_gdal(run, files[run[0].key]), others)
+            readers = self._readers if self.wait_together else None
+            packed = self._at_once(readers, lambda run: self._packed(run, files[run[0].key]), levels)
+        ordered = [block for run in levels for block in run]
+        with watch.stage("decode"):
+            pairs = zip(ordered, (part for parts in packed for part in parts), strict=True)
+            pixels = self._decoded([(part, files[block.key]) for block, part in pairs])
         found = dict(zip(ordered, pixels, strict=True))
         for some in by_gdal:
             found |= some
         return found
+
+    def _decoded(self, packed: Sequence[tuple[bytes, Directory]]) -> list[NDArray[Any]]:
+        """The pixels of blocks, each with its file's directory."""
+        if self._working <= 1:
+            return self._at_once(self._decoders, lambda pair: decode(*pair), packed)
+        # Others keep the processors busy, and handing over costs more than it brings.
+        with self._turns:
+            return [decode(*pair) for pair in packed]
 
     def _packed(self, run: Sequence[Block], file: Directory) -> list[bytes]:
         """Blocks of one level of one file, as they lie there."""
@@ -193,19 +210,20 @@ class Blocks:
 
     def side_by_side(self, work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
         """What comes of each, in their order: at once where reads wait for a network, so that they wait together."""
-        return self._at_once(self._items if self.wait_together else None, work, given)
+        return self._at_once(self._items if self.wait_together else None, work, list(given))
 
-    @staticmethod
     def _at_once(
-        pool: ThreadPoolExecutor | None, work: Callable[[Given], Found], given: Iterable[Given]
+        self, pool: ThreadPoolExecutor | None, work: Callable[[Given], Found], given: Sequence[Given]
     ) -> list[Found]:
         """What comes of each, in their order; in this thread where there is but one, or no pool."""
-        given = list(given)
         if pool is None or len(given) <= 1:
             return [work(one) for one in given]
+        # One more waits for the network as well in this thread; of those that unpack there are enough.
+        here = 0 if pool is self._decoders else 1
         # Each in a copy of the caller's context, so that what is logged says for which request.
-        runs = [copy_context().run for _ in given]
-        return list(pool.map(lambda run, one: run(work, one), runs, given))
+        runs = [copy_context().run for _ in given[here:]]
+        coming = pool.map(lambda run, one: run(work, one), runs, given[here:])
+        return [*map(work, given[:here]), *coming]
 
 
 def decode(packed: bytes, file: Directory) -> NDArray[Any]:

@@ -40,7 +40,8 @@ def at(blocks: Blocks, numbers: Numbers, x: float, y: float, crs: str, watch: St
             if place is not None
         }
         known = warp.files(blocks, (numbers.sources[name] for name in wanted))
-    found = blocks.read(dict.fromkeys(wanted.values()), known, watch)
+    with blocks.at_work():
+        found = blocks.read(dict.fromkeys(wanted.values()), known, watch)
     with watch.stage("render"):
         read: dict[str, Pixels] = {}
         for name, place in places.items():

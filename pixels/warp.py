@@ -76,26 +76,37 @@ def read(blocks: Blocks, sources: Sequence[Source], target: Grid, watch: Stopwat
     """
     fast.load()  # the first tile waits for it: many will come
     watch = watch or Stopwatch()
-    with watch.stage("index"):
-        known = files(blocks, sources)
-        views = [view(target, source.grid, known[source.key].shapes, nearest=source.nearest) for source in sources]
-        wanted = dict.fromkeys(
-            Block(source.key, seen.level, number)
-            for source, seen in zip(sources, views, strict=True)
-            for number in seen.numbers
-        )
-        foreign.check(wanted, known)
-    found = blocks.read(wanted, known, watch)
-    with watch.stage("warp"):
-        # Layers that are alike go together, so that where their pixels lie is worked out once.
-        alike: dict[tuple[View, np.dtype[Any], bool], list[int]] = {}
-        for number, (source, seen) in enumerate(zip(sources, views, strict=True)):
-            alike.setdefault((seen, known[source.key].data_type, source.nearest), []).append(number)
-        placed: dict[int, Pixels] = {}
-        for (seen, data_type, _), numbers in alike.items():
-            some = [sources[number] for number in numbers]
-            placed |= zip(numbers, _placed(some, data_type, seen, target, found), strict=True)
-        return [placed[number] for number in range(len(sources))]
+    with blocks.at_work():
+        with watch.stage("index"):
+            known = files(blocks, sources)
+            views = [view(target, source.grid, known[source.key].shapes, nearest=source.nearest) for source in sources]
+            wanted = dict.fromkeys(
+                Block(source.key, seen.level, number)
+                for source, seen in zip(sources, views, strict=True)
+                for number in seen.numbers
+            )
+            foreign.check(wanted, known)
+        found = blocks.read(wanted, known, watch)
+        with watch.stage("warp"):
+            return _together(sources, views, known, target, found)
+
+
+def _together(
+    sources: Sequence[Source],
+    views: Sequence[View],
+    known: Mapping[str, Directory],
+    target: Grid,
+    found: Mapping[Block, NDArray[Any]],
+) -> list[Pixels]:
+    """Layers' pixels on the target, of those that are alike together: where they lie is worked out once."""
+    alike: dict[tuple[View, np.dtype[Any], bool], list[int]] = {}
+    for number, (source, seen) in enumerate(zip(sources, views, strict=True)):
+        alike.setdefault((seen, known[source.key].data_type, source.nearest), []).append(number)
+    placed: dict[int, Pixels] = {}
+    for (seen, data_type, _), numbers in alike.items():
+        some = [sources[number] for number in numbers]
+        placed |= zip(numbers, _placed(some, data_type, seen, target, found), strict=True)
+    return [placed[number] for number in range(len(sources))]
 
 
 def files(blocks: Blocks, sources: Iterable[Source]) -> dict[str, Directory]:

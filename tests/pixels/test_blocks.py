@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import imagecodecs
 import numpy as np
 import orjson
 import pytest
@@ -18,13 +19,13 @@ from catalog.access import PUBLIC
 from catalog.search import MAX_LIMIT, Search
 from converters import cog
 from converters.profiles import Profile
-from kartotek import tiff
+from kartotek import processors, tiff
 from kartotek.errors import BadFile, NotFound, NotStored
 from kartotek.grids import BLOCK, Grid
 from kartotek.grids import levels as levels_of
 from kartotek.product import Kind, Layer, LayerType
 from kartotek.storage import MARKER, FolderStorage
-from pixels.blocks import Blocks, decode
+from pixels.blocks import _UNPACK, Blocks, decode
 from pixels.directory import parse
 
 
@@ -167,6 +168,47 @@ def test_threads_that_read_at_once_get_what_one_gets(storage, keys):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read, range(8)))
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_over_a_network_as_many_unpack_at_a_time_as_there_are_processors(demo, keys, monkeypatch, far):
+    """Near, each who is at work unpacks what it has read, in its own thread; who is alone does so by all processors."""
+    lock, now, names, at_once = threading.Lock(), set(), set(), []
+
+    class Storage(FolderStorage):
+        def ranges(self, key, places):
+            found = super().ranges(key, places)
+            if storage.together:
+                storage.together.wait()
+            return found
+
+    def unpack(packed, out):
+        with lock:
+            now.add(threading.get_ident())
+            names.add(threading.current_thread().name.partition("_")[0])
+            at_once.append(len(now))
+        time.sleep(0.05)  # for the others to come
+        with lock:
+            now.remove(threading.get_ident())
+        return imagecodecs.deflate_decode(packed, out=out)
+
+    storage = Storage(demo.local.root)
+    storage.remote, storage.together = far, threading.Barrier(6, timeout=30)
+    blocks = Blocks(storage, memory=64 << 20)
+    monkeypatch.setitem(_UNPACK, 8, (unpack, imagecodecs.DeflateError))
+
+    def one(key):
+        with blocks.at_work():
+            blocks.window(blocks.directory(key), 0, slice(0, 1), slice(0, 1))
+
+    with ThreadPoolExecutor(6, thread_name_prefix="mine") as threads:
+        list(threads.map(one, keys[:6]))
+    assert max(at_once) == (min(6, processors.count()) if far else 6)
+    assert names == {"mine"}
+    storage.together = None
+    file = next(file for file in map(blocks.directory, keys[6:]) if file.levels[0].columns > BLOCK)
+    blocks.window(file, 0, slice(0, BLOCK), slice(0, BLOCK + 1))
+    assert names == {"mine", "decode"}
 
 
 def test_a_directory_that_many_ask_for_is_read_once_and_its_error_told_to_all(demo, keys):
